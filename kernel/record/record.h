@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR MIT */
+/*
+ * The splice record, and everything else that the eBPF programs share with user space.
+ *
+ * This header is the only definition. kernel/record/layout.ts is generated from it by way of the
+ * BTF of the compiled object (npm run build), and a test holds both to the same sizes and offsets.
+ *
+ * Byte order: addresses and ports are in network order, as they stand in a packet; every other
+ * integer is little-endian, on the wire as in the kernel (the programs are built for bpfel only).
+ * IPv4 addresses are written IPv4-mapped, ::ffff:a.b.c.d (RFC 4291 section 2.5.5.2).
+ *
+ * Direction 0 travels from the client to the server, direction 1 from the server to the client.
+ * Leg 0 is the connection client <-> proxy, leg 1 the connection server <-> proxy. A packet of
+ * direction d therefore comes in on leg d and leaves on leg 1 - d.
+ */
+#ifndef SPLICE_RECORD_H
+#define SPLICE_RECORD_H
+
+#define SPLICE_RECORD_VERSION 1
+#define SPLICE_BATCH_ITEMS 512	/* records in one call of the table_op program */
+
+/* One end-to-end address pair, as seen on packets that come in: from the far end to this node. */
+struct splice_tuple {
+	__u8 saddr[16];		/* far end (client, or real server) */
+	__u8 daddr[16];		/* this node (virtual address, or source address of the proxy) */
+	__be16 sport;
+	__be16 dport;
+};				/* 36 bytes */
+
+/* State of a leg, after the splice states of the Symmetric TCP Splice thesis. */
+enum splice_state {
+	SPLICE_CLOSE = 0,	/* tuple reserved, or torn down by RST */
+	SPLICE_ESTABLISHED = 1,	/* held: local socket owns the leg, ACKs do not leave */
+	SPLICE_PRE_SPLICED = 2,	/* translating; the local socket is still open */
+	SPLICE_SPLICED = 3,	/* translating; no local socket: may live on another node */
+	SPLICE_FIN_RELAYED = 4,	/* a FIN has been forwarded onto this leg */
+	SPLICE_SHUTDOWN = 5,	/* ... and its acknowledgement has come back */
+	SPLICE_TIMEWAIT = 6,	/* both legs SHUTDOWN, for 2 MSL */
+};
+
+enum splice_flag {
+	SPLICE_F_FIN0 = 0x0001,		/* client's FIN seen */
+	SPLICE_F_FIN1 = 0x0002,		/* server's FIN seen */
+	SPLICE_F_FINACK0 = 0x0004,	/* client's FIN acknowledged by the server */
+	SPLICE_F_FINACK1 = 0x0008,	/* server's FIN acknowledged by the client */
+	SPLICE_F_ACKED0 = 0x0010,	/* client has acknowledged all that the proxy wrote */
+	SPLICE_F_ACKED1 = 0x0020,	/* server has acknowledged all that the proxy wrote */
+	SPLICE_F_OPEN0 = 0x0040,	/* local socket of the client leg is open */
+	SPLICE_F_OPEN1 = 0x0080,	/* local socket of the server leg is open */
+	SPLICE_F_STANDBY = 0x0100,	/* held for another owner: no event, no expiry of its own */
+};
+
+enum splice_option {
+	SPLICE_O_TS0 = 0x01,	/* timestamps negotiated on the client leg (RFC 7323) */
+	SPLICE_O_TS1 = 0x02,	/* ... on the server leg */
+	SPLICE_O_SACK0 = 0x04,	/* SACK negotiated on the client leg (RFC 2018) */
+	SPLICE_O_SACK1 = 0x08,	/* ... on the server leg */
+};
+
+/*
+ * The record: kernel event, cache slot, datagram body and commit batch are these bytes.
+ *
+ * Identity is (origin, incarnation, id) and never changes. The owner is (epoch, owner): the higher
+ * pair wins wherever two records of one identity or one tuple meet; between records of one owner
+ * the higher generation wins (serial arithmetic, RFC 1982, is not needed: 2^32 changes of one flow).
+ */
+struct splice_record {
+	__u64 id;		/* rises within an incarnation */
+	__u64 incarnation;	/* of the table that gave birth: microseconds of Unix time */
+	__u32 origin;		/* node that gave birth */
+	__u32 owner;		/* node that owns it now */
+	__u32 epoch;		/* of that ownership */
+	__u32 remaining_ms;	/* until expiry, at the moment of the rendering */
+	/* the control word: these 8 bytes change together, by compare-and-swap */
+	__u32 generation __attribute__((aligned(8)));
+	__u16 flags;		/* enum splice_flag */
+	__u8 state[2];		/* enum splice_state, by leg */
+	struct splice_tuple tuple[2];	/* by leg */
+	__u32 seq_d[2];		/* by direction: added to seq; ack gets minus the other's (mod 2^32) */
+	__u32 tsval_d[2];	/* by direction: added to TSval; TSecr gets minus the other's */
+	__u32 base[2];		/* by leg: first sequence number of the far end that is spliced */
+	__u8 wscale_in[2];	/* by leg: shift of the windows that the far end advertises */
+	__u8 wscale_out[2];	/* by leg: shift that the far end applies to windows it receives */
+	__u32 idle_ms;		/* since the last packet, at the moment of the rendering */
+	__u16 mss[2];		/* by leg: what the far end accepts */
+	__u8 options;		/* enum splice_option */
+	__u8 version;		/* SPLICE_RECORD_VERSION */
+	__u8 reserved[2];	/* zero */
+};				/* 152 bytes */
+
+/* What only the kernel that owns the flow knows. Never replicated. */
+struct splice_live {
+	__u64 last_seen_ns;	/* bpf_ktime_get_ns of the last packet */
+	__u64 expires_ns;	/* bpf_ktime_get_ns after which the sweep removes it */
+	__u32 own_end[2];	/* by leg: write_seq of the proxy; below it, the bytes are the proxy's */
+	__u32 local_next[2];	/* by leg: rcv_nxt of the local socket */
+	__u32 seen_end[2];	/* by direction: highest sequence number forwarded, sender's space */
+	__u32 seen_ack[2];	/* by direction: highest acknowledgement, sender's ack space */
+	__u32 seen_window[2];	/* by direction: window in bytes, unscaled */
+	__u32 fin_end[2];	/* by direction: sequence number after the FIN, sender's space */
+	__u32 ts_sent[2];	/* by leg: last TSval that left on it */
+	__u8 seen[2];		/* by direction: the seen_ fields are valid */
+	__u8 probed;		/* a SYN has been met by a probe */
+	__u8 copied;		/* bit per leg: the local socket was given its last acknowledgement */
+	__u32 pad;
+	__u64 packets[2];	/* by direction */
+	__u64 bytes[2];		/* by direction, TCP payload */
+};
+
+/* One slot of the table (BPF array). */
+struct splice_entry {
+	struct splice_record record;
+	struct splice_live live;
+};
+
+/* Index from an incoming tuple to its slot (BPF hash); valid while the slot's id is the same. */
+struct splice_leg_ref {
+	__u64 id;
+	__u32 slot;
+	__u32 leg;
+};
+
+enum splice_event_type {
+	SPLICE_EVENT_NEW = 1,		/* the splice can live on another node from now on */
+	SPLICE_EVENT_UPDATE = 2,	/* states or owner changed */
+	SPLICE_EVENT_DESTROY = 3,	/* torn down, expired or deleted */
+};
+
+struct splice_event {
+	__u32 type;		/* enum splice_event_type */
+	__u32 lost;		/* events lost so far because the ring was full (mod 2^32) */
+	struct splice_record record;
+};
+
+/* Real server's live splices, kept by the datapath so that they are right after a takeover too. */
+struct splice_service {
+	__u8 vaddr[16];		/* virtual server */
+	__u8 raddr[16];		/* real server */
+	__be16 vport;
+	__be16 rport;
+};
+
+/* Requests to the table_op program, which takes them from the mailbox map. */
+enum splice_op {
+	SPLICE_OP_INIT = 1,	/* fill the list of free slots, start the sweep */
+	SPLICE_OP_INSERT = 2,	/* items[0..count) into the table */
+	SPLICE_OP_DELETE = 3,	/* items[0..count), by identity */
+	SPLICE_OP_DUMP = 4,	/* slots from cursor on into items; cursor moves, done when it is 0 */
+	SPLICE_OP_FLUSH = 5,	/* delete from slot cursor on, at most SPLICE_BATCH_ITEMS slots */
+	SPLICE_OP_SHORTEN = 6,	/* cap remaining time at argument ms, chunk by chunk like FLUSH */
+};
+
+enum splice_op_flag {
+	SPLICE_OP_EVENTS = 1,	/* INSERT, DELETE, FLUSH: emit events as the splice call does */
+	SPLICE_OP_OWNED = 2,	/* FLUSH: only entries whose owner is argument */
+};
+
+enum splice_op_result {
+	SPLICE_OK = 0,
+	SPLICE_NOT_FOUND = 1,	/* DELETE: no such identity */
+	SPLICE_EXISTS = 2,	/* INSERT: this identity and owner is there, not older */
+	SPLICE_TUPLE_TAKEN = 3,	/* INSERT: another splice with a stronger claim has a tuple */
+	SPLICE_TABLE_FULL = 4,
+	SPLICE_INVALID = 5,	/* bad version, state or flags */
+};
+
+struct splice_batch_item {
+	struct splice_record record;
+	__u32 result;		/* enum splice_op_result */
+	__u32 slot;
+};				/* 160 bytes */
+
+struct splice_mailbox {
+	__u32 op;		/* enum splice_op */
+	__u32 flags;		/* enum splice_op_flag */
+	__u32 count;		/* items in (INSERT, DELETE), items out (DUMP, FLUSH) */
+	__u32 cursor;		/* slot to go on from; 0 when the table's end was reached */
+	__u32 argument;
+	__u32 pad;
+	struct splice_batch_item items[SPLICE_BATCH_ITEMS];
+};
+
+/* Timeouts, with the names of the old tcp_splice sysctls. */
+enum splice_timeout {
+	SPLICE_TIMEOUT_CLOSE = 0,
+	SPLICE_TIMEOUT_SYNSENT = 1,	/* tuple reserved, connect under way */
+	SPLICE_TIMEOUT_SYNACK = 2,	/* held, or the proxy's own data outstanding */
+	SPLICE_TIMEOUT_ESTABLISHED = 3,
+	SPLICE_TIMEOUT_FINWAIT = 4,	/* one side has sent a FIN */
+	SPLICE_TIMEOUT_LASTACK = 5,	/* both have, an acknowledgement is missing */
+	SPLICE_TIMEOUT_TIMEWAIT = 6,
+	SPLICE_TIMEOUT_PROBE = 7,	/* after a suspicious RST, or a SYN on a live entry */
+	SPLICE_TIMEOUT_COUNT = 8,
+};
+
+/* What user space sets and every program reads (mmapable array of one). */
+struct splice_tunables {
+	__u64 incarnation;	/* of this table */
+	__u64 guard_until_ns;	/* 0: guard off; all ones: armed; else ktime at which it ends */
+	__u32 node;
+	__u32 table_size;	/* splices */
+	__u32 timeout_ms[SPLICE_TIMEOUT_COUNT];
+	__u32 mark;		/* skb mark of translated packets on their way out */
+	__u32 sweep_ms;		/* the sweep visits every slot once in about this time */
+	__u32 debug_level;
+	__u32 draining;		/* not 0: SYNs to virtual addresses are dropped, for a planned hand-over */
+};
+
+enum splice_counter {
+	SPLICE_CNT_TRANSLATED = 0,	/* packets */
+	SPLICE_CNT_TRANSLATED_BYTES,	/* payload bytes */
+	SPLICE_CNT_MISSED,		/* TCP packets that belong to no splice */
+	SPLICE_CNT_CREATED,		/* splices activated */
+	SPLICE_CNT_COMMITTED,		/* splices whose local sockets are gone (NEW) */
+	SPLICE_CNT_INSERTED,		/* entries put in by user space */
+	SPLICE_CNT_DESTROYED,
+	SPLICE_CNT_EXPIRED,
+	SPLICE_CNT_ABORTED,		/* reserved or held, then given back to user space */
+	SPLICE_CNT_EVENTS,
+	SPLICE_CNT_EVENTS_LOST,		/* ring full */
+	SPLICE_CNT_TABLE_FULL,
+	SPLICE_CNT_LOCAL_COPY,		/* acknowledgements handed to local sockets */
+	SPLICE_CNT_CLAMPED,		/* acknowledgements raised to the end of the proxy's own data */
+	SPLICE_CNT_GUARD_HELD,		/* packets to a virtual address dropped by the guard */
+	SPLICE_CNT_DRAIN_SYN,		/* SYNs to a virtual address dropped during a hand-over */
+	SPLICE_CNT_HOLD_ACK,		/* ACKs of a held local socket kept back */
+	SPLICE_CNT_HOLD_FIN,		/* FINs that came while held, dropped to be sent again */
+	SPLICE_CNT_OLD_DATA,		/* data below the splice point, answered by the local socket */
+	SPLICE_CNT_LOCAL_RST,		/* RSTs of the local stack kept from a live splice */
+	SPLICE_CNT_LOCAL_FIN,		/* FINs of local sockets kept from a live splice */
+	SPLICE_CNT_LOCAL_STRAY,		/* other packets of the local stack for a spliced tuple */
+	SPLICE_CNT_RST_RELAYED,
+	SPLICE_CNT_RST_REFUSED,		/* outside the window last seen (RFC 5961) */
+	SPLICE_CNT_FIN_REFUSED,
+	SPLICE_CNT_SYN_PROBED,		/* SYN on a live entry, answered by a probe */
+	SPLICE_CNT_SYN_REUSED,		/* SYN on a finished entry, which gave way */
+	SPLICE_CNT_DROP_MALFORMED,
+	SPLICE_CNT_DROP_TTL,
+	SPLICE_CNT_DROP_MTU,
+	SPLICE_CNT_DROP_ROUTE,		/* no route to the other end */
+	SPLICE_CNT_DROP_STORE,		/* the packet could not be rewritten */
+	SPLICE_CNT_COUNT,
+};
+
+/*
+ * The splice "system call": options of a TCP socket inside the splice cgroup. A failed call gives
+ * the errno that is named with it. All numbers little-endian.
+ */
+#define SOL_SPLICE 0x53504c43	/* "SPLC" */
+
+enum splice_sockopt {
+	SPLICE_SO_SNAPSHOT = 1,	/* get: struct splice_snapshot */
+	SPLICE_SO_RESERVE = 2,	/* set on the server socket before connect: struct splice_call with both
+				 * tuples (the server's sport/dport/addresses are known, the client's too).
+				 * EEXIST: the server tuple is taken; ENOSPC: table full */
+	SPLICE_SO_HOLD = 3,	/* set on either socket: hold this leg. ENOENT, ENOTCONN */
+	SPLICE_SO_SETTLE = 4,	/* set on the server socket when all is read: its numbers are taken.
+				 * EAGAIN: not all is read yet */
+	SPLICE_SO_ACTIVATE = 5,	/* set on the client socket: takes its numbers, computes the offsets,
+				 * translation begins. EAGAIN as above */
+	SPLICE_SO_COMMIT = 6,	/* set on either socket: EAGAIN while own data is unacknowledged; 0: the
+				 * leg is SPLICED, close the socket in repair mode */
+	SPLICE_SO_ABORT = 7,	/* set on either socket: forget the entry */
+	SPLICE_SO_COUNT = 8,	/* get: struct splice_count in and out; live splices of a real server */
+};
+
+/* Argument of the set options. */
+struct splice_call {
+	__u64 id;		/* out of RESERVE by way of SNAPSHOT; in for the others */
+	__u32 pending[2];	/* by leg: bytes that the proxy will still write to it */
+	struct splice_tuple tuple[2];
+};
+
+/* One socket, read under its lock. */
+struct splice_snapshot {
+	__u64 id;		/* of the entry whose leg this socket is, or 0 */
+	__u32 tcp_state;	/* TCP_ESTABLISHED = 1 ... (include/net/tcp_states.h) */
+	__u32 rcv_nxt;
+	__u32 copied_seq;
+	__u32 snd_nxt;
+	__u32 snd_una;
+	__u32 write_seq;
+	__u32 mss;
+	__u8 snd_wscale;
+	__u8 rcv_wscale;
+	__u8 options;		/* bit 0 timestamps, bit 1 SACK, bit 2 out-of-order data queued, bit 3 MD5, AO or MPTCP */
+	__u8 leg_state;		/* enum splice_state, when id is not 0 */
+	__u16 entry_flags;	/* enum splice_flag, when id is not 0 */
+	__u16 pad;
+};
+
+struct splice_count {
+	struct splice_service service;	/* in */
+	__u32 live;			/* out */
+};
+
+#endif
