@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+# Builds the eBPF object and the TypeScript projects into dist/; does nothing where all is up to date.
+set -euo pipefail
+. "$(dirname "$0")/common.sh"
+cd "$root_dir"
+
+vmlinux=dist/kernel/vmlinux.h
+object=dist/kernel/splice.bpf.o
+mkdir -p dist/kernel
+
+# Two builds at once (an editor's and a test run's) would read each other's half-written files.
+exec 9>dist/.build-lock
+flock 9
+
+case $(uname -m) in
+x86_64) arch=x86 ;;
+aarch64) arch=arm64 ;;
+*) missing "the eBPF programs are built for x86-64 and arm64 only, and this is $(uname -m)." ;;
+esac
+
+# vmlinux.h describes the running kernel, so another kernel means another vmlinux.h.
+kernel_id=$(sha256sum </sys/kernel/btf/vmlinux)
+if [ ! -s $vmlinux ] || [ "$(cat $vmlinux.kernel 2>/dev/null)" != "$kernel_id" ]; then
+  say "writing $vmlinux from this kernel's BTF"
+  bpftool btf dump file /sys/kernel/btf/vmlinux format c >$vmlinux.new
+  mv $vmlinux.new $vmlinux
+  echo "$kernel_id" >$vmlinux.kernel
+fi
+
+if [ ! -s $object ] || [ -n "$(find $vmlinux kernel/bpf kernel/record/record.h setup/build.sh -newer $object -print -quit)" ]; then
+  say "compiling $object"
+  clang -O2 -g -target bpfel -mcpu=v3 "-D__TARGET_ARCH_$arch" -Wall -Werror \
+    -Idist/kernel -Ikernel/record -Ikernel/bpf -c kernel/bpf/splice.bpf.c -o $object.new >&2
+  mv $object.new $object
+fi
+
+npx --no-install tsc -b >&2
