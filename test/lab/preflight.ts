@@ -1,0 +1,46 @@
+import * as fs from 'node:fs';
+import { release } from 'node:os';
+import { fileURLToPath } from 'node:url';
+import { cgroup2Root } from './lab.js';
+
+const PROGRAMS: Record<string, string> = {
+  ip: 'iproute2',
+  ss: 'iproute2',
+  nsenter: 'util-linux',
+  keepalived: 'keepalived',
+  nginx: 'nginx-light',
+  curl: 'curl',
+};
+const BUILT = ['kernel/splice.bpf.o', 'daemon/main.js', 'proxy/main.js', 'cli/main.js'];
+const KERNEL_MIN: [number, number] = [6, 2];
+
+function onPath(program: string): boolean {
+  const places = `${process.env.PATH ?? ''}:/usr/sbin:/sbin`.split(':');
+  return places.some((place) => place !== '' && fs.existsSync(`${place}/${program}`));
+}
+
+/** One sentence that says what the lab lacks on this machine, or undefined when it can run. */
+export function whatIsMissing(): string | undefined {
+  if (process.getuid?.() !== 0) {
+    return 'The lab makes network namespaces and loads eBPF programs: run it as root.';
+  }
+  const [major, minor] = release().split('.').map(Number);
+  if (major < KERNEL_MIN[0] || (major === KERNEL_MIN[0] && minor < KERNEL_MIN[1])) {
+    return `The splice programs need Linux ${KERNEL_MIN.join('.')} or newer, and this is ${release()}.`;
+  }
+  if (!fs.existsSync('/sys/kernel/btf/vmlinux')) {
+    return 'This kernel has no BTF (/sys/kernel/btf/vmlinux): it must be built with CONFIG_DEBUG_INFO_BTF.';
+  }
+  if (!cgroup2Root()) return 'No cgroup2 is mounted: mount -t cgroup2 none /sys/fs/cgroup.';
+  for (const [program, debianPackage] of Object.entries(PROGRAMS)) {
+    if (!onPath(program)) {
+      return `The program ${program} is not installed: it is in the package ${debianPackage}.`;
+    }
+  }
+  for (const file of BUILT) {
+    if (!fs.existsSync(fileURLToPath(new URL(`../../dist/${file}`, import.meta.url)))) {
+      return `dist/${file} is not built: npm run build.`;
+    }
+  }
+  return undefined;
+}

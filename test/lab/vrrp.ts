@@ -1,0 +1,67 @@
+import * as fs from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { Lab, Started } from './lab.js';
+import { BALANCERS, type BalancerName, CLIENT_ADDRESS, SERVER_SIDE_ADDRESS } from './topology.js';
+
+const NOTIFY = fileURLToPath(new URL('../../scripts/primary-backup.sh', import.meta.url));
+
+/** spliced writes 1 here while this node should not be (or stay) the active one. */
+export function trackFile(lab: Lab, node: BalancerName): string {
+  return lab.path(node, 'in-sync');
+}
+
+/**
+ * Both addresses stand in one instance, so that they move together. With weight 0 a track file
+ * that is not 0 means FAULT: keepalived then sends priority 0 at once and lets go.
+ */
+function config(lab: Lab, node: BalancerName, notify: string): string {
+  return `global_defs {
+  router_id ${node}
+  enable_script_security
+  script_user root
+  vrrp_garp_master_delay 1
+  vrrp_garp_master_repeat 2
+}
+track_file in_sync {
+  file ${trackFile(lab, node)}
+  weight 0
+}
+vrrp_instance pair {
+  state BACKUP
+  nopreempt
+  interface eth0
+  virtual_router_id 51
+  version 3
+  priority ${node === BALANCERS[0] ? 100 : 90}
+  advert_int 0.1
+  virtual_ipaddress {
+    ${CLIENT_ADDRESS}/32 dev eth0
+    ${SERVER_SIDE_ADDRESS}/32 dev eth1
+  }
+  track_file {
+    in_sync
+  }
+  notify_master "${notify} primary"
+  notify_backup "${notify} backup"
+  notify_fault "${notify} fault"
+  notify_stop "${notify} fault"
+}
+`;
+}
+
+/** Starts keepalived with configuration, pid files and log of its own. */
+export function startKeepalived(lab: Lab, node: BalancerName, splicedConfig: string): Started {
+  // keepalived gives its scripts a bare environment: what the script needs stands in a wrapper.
+  const splicectl = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
+  const wrapper = lab.write(
+    join(node, 'notify.sh'),
+    `#!/bin/sh
+SPLICECTL='${process.execPath} ${splicectl} -C ${splicedConfig}' exec ${NOTIFY} "$@" >>${lab.path('log', `${node}-notify.log`)} 2>&1
+`,
+  );
+  fs.chmodSync(wrapper, 0o755);
+  const file = lab.write(join(node, 'keepalived.conf'), config(lab, node, wrapper));
+  const pids = ['-p', lab.path(node, 'keepalived.pid'), '-r', lab.path(node, 'vrrp.pid')];
+  return lab.start(node, 'keepalived', ['keepalived', '-n', '-l', '-D', '-P', '-f', file, ...pids]);
+}
