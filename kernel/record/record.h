@@ -90,8 +90,12 @@ struct splice_record {
 
 /* What only the kernel that owns the flow knows. Never replicated. */
 struct splice_live {
-	__u64 last_seen_ns;	/* bpf_ktime_get_ns of the last packet */
-	__u64 expires_ns;	/* bpf_ktime_get_ns after which the sweep removes it */
+	__u64 last_seen_ns;	/* bpf_ktime_get_ns of the last packet (mod 2^64: may lie before the boot) */
+	__u32 timeout_ms;	/* expires when idle for so long */
+	__u8 shortened;		/* timeout_ms is not that of the state; the next packet restores it */
+	__u8 settled;		/* bit per leg: its socket's numbers have been taken */
+	__u8 copied;		/* bit per leg: the local socket was given its last acknowledgement */
+	__u8 fin_known;		/* bit per direction: fin_end is valid */
 	__u32 own_end[2];	/* by leg: write_seq of the proxy; below it, the bytes are the proxy's */
 	__u32 local_next[2];	/* by leg: rcv_nxt of the local socket */
 	__u32 seen_end[2];	/* by direction: highest sequence number forwarded, sender's space */
@@ -100,9 +104,7 @@ struct splice_live {
 	__u32 fin_end[2];	/* by direction: sequence number after the FIN, sender's space */
 	__u32 ts_sent[2];	/* by leg: last TSval that left on it */
 	__u8 seen[2];		/* by direction: the seen_ fields are valid */
-	__u8 probed;		/* a SYN has been met by a probe */
-	__u8 copied;		/* bit per leg: the local socket was given its last acknowledgement */
-	__u32 pad;
+	__u8 pad[6];
 	__u64 packets[2];	/* by direction */
 	__u64 bytes[2];		/* by direction, TCP payload */
 };
@@ -196,14 +198,17 @@ enum splice_timeout {
 /* What user space sets and every program reads (mmapable array of one). */
 struct splice_tunables {
 	__u64 incarnation;	/* of this table */
+	__u64 next_id;		/* the datapath counts it up */
 	__u64 guard_until_ns;	/* 0: guard off; all ones: armed; else ktime at which it ends */
 	__u32 node;
+	__u32 epoch;		/* that new splices are born with: the highest seen */
 	__u32 table_size;	/* splices */
 	__u32 timeout_ms[SPLICE_TIMEOUT_COUNT];
 	__u32 mark;		/* skb mark of translated packets on their way out */
 	__u32 sweep_ms;		/* the sweep visits every slot once in about this time */
 	__u32 debug_level;
 	__u32 draining;		/* not 0: SYNs to virtual addresses are dropped, for a planned hand-over */
+	__u32 pad;
 };
 
 enum splice_counter {
@@ -234,7 +239,8 @@ enum splice_counter {
 	SPLICE_CNT_FIN_REFUSED,
 	SPLICE_CNT_SYN_PROBED,		/* SYN on a live entry, answered by a probe */
 	SPLICE_CNT_SYN_REUSED,		/* SYN on a finished entry, which gave way */
-	SPLICE_CNT_DROP_MALFORMED,
+	SPLICE_CNT_MALFORMED_PASSED,	/* headers that make no sense: left to the stack */
+	SPLICE_CNT_DROP_MALFORMED,	/* options or flags that no end of a live splice would send */
 	SPLICE_CNT_DROP_TTL,
 	SPLICE_CNT_DROP_MTU,
 	SPLICE_CNT_DROP_ROUTE,		/* no route to the other end */
@@ -250,30 +256,33 @@ enum splice_counter {
 
 enum splice_sockopt {
 	SPLICE_SO_SNAPSHOT = 1,	/* get: struct splice_snapshot */
-	SPLICE_SO_RESERVE = 2,	/* set on the server socket before connect: struct splice_call with both
-				 * tuples (the server's sport/dport/addresses are known, the client's too).
-				 * EEXIST: the server tuple is taken; ENOSPC: table full */
+	SPLICE_SO_RESERVE = 2,	/* set on any socket, before connect: both tuples of the call.
+				 * EEXIST: a tuple is taken; ENOSPC: table full */
 	SPLICE_SO_HOLD = 3,	/* set on either socket: hold this leg. ENOENT, ENOTCONN */
 	SPLICE_SO_SETTLE = 4,	/* set on the server socket when all is read: its numbers are taken.
-				 * EAGAIN: not all is read yet */
+				 * EAGAIN: not all is read yet, or out-of-order data is queued */
 	SPLICE_SO_ACTIVATE = 5,	/* set on the client socket: takes its numbers, computes the offsets,
 				 * translation begins. EAGAIN as above */
 	SPLICE_SO_COMMIT = 6,	/* set on either socket: EAGAIN while own data is unacknowledged; 0: the
-				 * leg is SPLICED, close the socket in repair mode */
-	SPLICE_SO_ABORT = 7,	/* set on either socket: forget the entry */
-	SPLICE_SO_COUNT = 8,	/* get: struct splice_count in and out; live splices of a real server */
+				 * leg is SPLICED, close the socket in repair mode. ECONNRESET: torn down
+				 * meanwhile, close it likewise */
+	SPLICE_SO_ABORT = 7,	/* set on either socket: forget the entry. ENOENT */
+	SPLICE_SO_SERVICE = 8,	/* set on any socket: struct splice_service, the one to count */
+	SPLICE_SO_COUNT = 9,	/* get on that socket: __u32, live splices of that service */
 };
 
-/* Argument of the set options. */
+/*
+ * Argument of the set options (SERVICE aside). The tuples are read by RESERVE only; the other calls
+ * find the entry by the addresses of the socket that they are made on.
+ */
 struct splice_call {
-	__u64 id;		/* out of RESERVE by way of SNAPSHOT; in for the others */
-	__u32 pending[2];	/* by leg: bytes that the proxy will still write to it */
+	__u32 pending[2];	/* by leg: bytes that the proxy will still write to it (SETTLE, ACTIVATE) */
 	struct splice_tuple tuple[2];
-};
+};				/* 80 bytes */
 
 /* One socket, read under its lock. */
 struct splice_snapshot {
-	__u64 id;		/* of the entry whose leg this socket is, or 0 */
+	__u64 id;		/* of the entry that has this socket as a leg, or 0 */
 	__u32 tcp_state;	/* TCP_ESTABLISHED = 1 ... (include/net/tcp_states.h) */
 	__u32 rcv_nxt;
 	__u32 copied_seq;
@@ -287,11 +296,6 @@ struct splice_snapshot {
 	__u8 leg_state;		/* enum splice_state, when id is not 0 */
 	__u16 entry_flags;	/* enum splice_flag, when id is not 0 */
 	__u16 pad;
-};
-
-struct splice_count {
-	struct splice_service service;	/* in */
-	__u32 live;			/* out */
 };
 
 #endif

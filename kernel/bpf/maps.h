@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The maps that are the splice table. Sizes given as 1 are set by the loader from TableSize.
+ *
+ *   legs     incoming tuple -> slot    (two a splice; preallocated, so that a packet never allocates)
+ *   entries  slot -> record and live numbers
+ *
+ * A slot is claimed from free_slots and given back by whoever sets its id to 0 (one atomic step, so
+ * exactly one does). Everything that decides (generation, flags, states) stands in one 64-bit word
+ * of the record and changes by compare-and-swap; the rest has one writer per direction.
+ */
+#ifndef SPLICE_MAPS_H
+#define SPLICE_MAPS_H
+
+#include "common.h"
+
+#define BPF_F_MMAPABLE_MAP 1024
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct splice_entry);
+} entries SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1);
+	__type(key, struct splice_tuple);
+	__type(value, struct splice_leg_ref);
+} legs SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_QUEUE);
+	__uint(max_entries, 1);
+	__type(value, __u32);
+} free_slots SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE_MAP);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct splice_tunables);
+} tunables SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE_MAP);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct splice_mailbox);
+} mailbox SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, SPLICE_CNT_COUNT);
+	__type(key, __u32);
+	__type(value, __u64);
+} counters SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 4 * 1024 * 1024);
+} events SEC(".maps");
+
+/* Virtual addresses; what happens to packets for them is said by the tunables. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1024);
+	__type(key, __u8[16]);
+	__type(value, __u8);
+} guard SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 4096);
+	__type(key, struct splice_service);
+	__type(value, __u32);
+} services SEC(".maps");
+
+/* The service whose count a socket wants to read. */
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct splice_service);
+} asked_service SEC(".maps");
+
+struct sweep_state {
+	struct bpf_timer timer;
+	__u32 cursor;
+	__u32 pad;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct sweep_state);
+} sweep SEC(".maps");
+
+static __always_inline void count_by(__u32 counter, __u64 n)
+{
+	__u64 *value = bpf_map_lookup_elem(&counters, &counter);
+
+	if (value)
+		*value += n;
+}
+
+static __always_inline void count(__u32 counter)
+{
+	count_by(counter, 1);
+}
+
+static __always_inline struct splice_tunables *get_tunables(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&tunables, &zero);
+}
+
+#endif

@@ -1,0 +1,329 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The splice "system call": what the socket options read from and do to a socket, under its lock. */
+#ifndef SPLICE_SOCKET_H
+#define SPLICE_SOCKET_H
+
+#include "table.h"
+
+void *bpf_cast_to_kern_ctx(void *context) __ksym;
+void *bpf_rdonly_cast(const void *object, __u32 btf_id) __ksym;
+
+/* Fields that a kernel may have been built without. */
+struct tcp_sock___optional {
+	void *md5sig_info;
+	void *ao_info;
+	bool is_mptcp;
+	__u8 tcp_usec_ts : 1;
+} __attribute__((preserve_access_index));
+
+/* The numbers of one TCP socket. Sequence numbers in host order. */
+struct socket_view {
+	struct splice_tuple tuple;
+	__u32 state;
+	__u32 rcv_nxt, copied_seq, snd_nxt, snd_una, write_seq, mss, snd_wnd;
+	__u32 ts_recent;	/* last TSval of the far end */
+	__u32 ts_now;		/* TSval that the socket would send now */
+	__u8 snd_wscale, rcv_wscale;
+	bool timestamps, sack, out_of_order, refused;
+};
+
+/*
+ * Read the socket of a sockopt context. The bare context gives no tcp_sock in these program types;
+ * the kernel's own context does (kernel 6.2). Returns false when it is no IPv4 TCP socket.
+ */
+static __always_inline bool socket_view(struct bpf_sockopt *ctx, struct socket_view *v)
+{
+	struct bpf_sockopt_kern *kernel = bpf_cast_to_kern_ctx(ctx);
+	struct sock *sk = kernel->sk;
+	struct tcp_sock *tp;
+	struct tcp_sock___optional *optional;
+	bool usec = false;
+	__u64 now;
+
+	if (!sk || ctx->sk->protocol != IPPROTO_TCP || ctx->sk->family != AF_INET)
+		return false;
+	tp = bpf_rdonly_cast(sk, bpf_core_type_id_kernel(struct tcp_sock));
+	optional = (void *)tp;
+
+	map_ipv4(v->tuple.saddr, sk->__sk_common.skc_daddr);
+	map_ipv4(v->tuple.daddr, sk->__sk_common.skc_rcv_saddr);
+	v->tuple.sport = sk->__sk_common.skc_dport;
+	v->tuple.dport = bpf_htons(sk->__sk_common.skc_num);
+	v->state = sk->__sk_common.skc_state;
+	v->rcv_nxt = tp->rcv_nxt;
+	v->copied_seq = tp->copied_seq;
+	v->snd_nxt = tp->snd_nxt;
+	v->snd_una = tp->snd_una;
+	v->write_seq = tp->write_seq;
+	v->mss = tp->mss_cache;
+	v->snd_wnd = tp->snd_wnd;
+	v->ts_recent = tp->rx_opt.ts_recent;
+	v->snd_wscale = BPF_CORE_READ_BITFIELD(tp, rx_opt.snd_wscale);
+	v->rcv_wscale = BPF_CORE_READ_BITFIELD(tp, rx_opt.rcv_wscale);
+	v->timestamps = BPF_CORE_READ_BITFIELD(tp, rx_opt.tstamp_ok);
+	v->sack = BPF_CORE_READ_BITFIELD(tp, rx_opt.sack_ok) & 1;
+	v->out_of_order = tp->out_of_order_queue.rb_node;
+	v->refused = false;
+	if (bpf_core_field_exists(optional->md5sig_info) && optional->md5sig_info)
+		v->refused = true;
+	if (bpf_core_field_exists(optional->ao_info) && optional->ao_info)
+		v->refused = true;
+	if (bpf_core_field_exists(optional->is_mptcp) && optional->is_mptcp)
+		v->refused = true;
+	if (bpf_core_field_exists(optional->tcp_usec_ts))
+		usec = BPF_CORE_READ_BITFIELD(optional, tcp_usec_ts);
+	now = bpf_ktime_get_ns();
+	v->ts_now = (__u32)(usec ? now / 1000 : now / NS_PER_MS) + tp->tsoffset;
+	return true;
+}
+
+struct found {
+	struct splice_entry *entry;
+	__u32 slot;
+	__u32 leg;
+	__u64 id;
+};
+
+/* The entry that has this socket as a leg. */
+static __always_inline bool find_entry(const struct splice_tuple *tuple, struct found *f)
+{
+	struct splice_leg_ref *ref = bpf_map_lookup_elem(&legs, tuple);
+
+	if (!ref)
+		return false;
+	f->entry = entry_of(ref);
+	f->slot = ref->slot;
+	f->leg = ref->leg & 1;
+	f->id = ref->id;
+	return f->entry;
+}
+
+static __always_inline void fill_snapshot(const struct socket_view *v, struct splice_snapshot *s)
+{
+	struct found f;
+
+	__builtin_memset(s, 0, sizeof(*s));
+	s->tcp_state = v->state;
+	s->rcv_nxt = v->rcv_nxt;
+	s->copied_seq = v->copied_seq;
+	s->snd_nxt = v->snd_nxt;
+	s->snd_una = v->snd_una;
+	s->write_seq = v->write_seq;
+	s->mss = v->mss;
+	s->snd_wscale = v->snd_wscale;
+	s->rcv_wscale = v->rcv_wscale;
+	s->options = v->timestamps | v->sack << 1 | v->out_of_order << 2 | v->refused << 3;
+	if (find_entry(&v->tuple, &f)) {
+		control_t c = control_read(f.entry);
+
+		s->id = f.id;
+		s->leg_state = control_state(c, f.leg);
+		s->entry_flags = control_flags(c);
+	}
+}
+
+static __noinline int call_reserve(const struct splice_call *call)
+{
+	struct splice_tunables *t = get_tunables();
+	struct splice_record *r;
+	struct splice_entry *e;
+	struct splice_leg_ref *old;
+	__u32 slot, taken;
+	__u64 id;
+
+	if (!t)
+		return -ERRNO_INVAL;
+	/* a finished splice gives way on the client's side, where the client chose the port */
+	old = bpf_map_lookup_elem(&legs, &call->tuple[0]);
+	if (old) {
+		struct splice_entry *o = entry_of(old);
+
+		if (o && control_finished(control_read(o)))
+			entry_remove(o, old->slot, old->id, true);
+	}
+	e = entry_claim(&slot);
+	if (!e)
+		return -FULL_ERRNO;
+	id = __sync_fetch_and_add(&t->next_id, 1) + 1;
+	r = &e->record;
+	r->incarnation = t->incarnation;
+	r->origin = r->owner = t->node;
+	r->epoch = t->epoch;
+	__builtin_memcpy(r->tuple, call->tuple, sizeof(r->tuple));
+	__builtin_memset(r->seq_d, 0, sizeof(*r) - offsetof(struct splice_record, seq_d));
+	r->version = SPLICE_RECORD_VERSION;
+	*control_of(e) = control_make(1, FLAGS_OPEN, SPLICE_CLOSE, SPLICE_CLOSE);
+	e->live.last_seen_ns = bpf_ktime_get_ns();
+	e->live.timeout_ms = state_timeout(control_read(e));
+	return entry_publish(e, slot, id, &taken) ? -ERRNO_EXIST : 0;
+}
+
+/* Hold a leg: from now on nothing new is acknowledged, so that the far end comes to rest. */
+static __always_inline int call_hold(struct found *f, const struct socket_view *v)
+{
+	struct splice_entry *e = f->entry;
+	__u32 leg = f->leg & 1;
+
+	if (v->state != TCP_STATE_ESTABLISHED)
+		return -ERRNO_NOTCONN;
+	if (v->refused)
+		return -ERRNO_OPNOTSUPP;
+	e->record.base[leg] = v->rcv_nxt;
+	e->record.wscale_in[leg] = v->snd_wscale;
+	e->record.wscale_out[leg] = v->rcv_wscale;
+	e->record.mss[leg] = v->mss;
+	e->record.options |= (v->timestamps ? SPLICE_O_TS0 << leg : 0) |
+			     (v->sack ? SPLICE_O_SACK0 << leg : 0);
+	for (int i = 0; i < 8; i++) {
+		control_t c = control_read(e);
+
+		if (control_state(c, leg) != SPLICE_CLOSE)
+			return -ERRNO_INVAL;
+		if (control_change(e, c, control_make((__u32)c + 1, control_flags(c),
+						      leg ? control_state(c, 0) : SPLICE_ESTABLISHED,
+						      leg ? SPLICE_ESTABLISHED : control_state(c, 1))))
+			return 0;
+	}
+	return -ERRNO_AGAIN;
+}
+
+/* Take a leg's numbers: what has been read ends here, what the proxy will have written ends there. */
+static __always_inline int take_numbers(struct found *f, const struct socket_view *v, __u32 pending)
+{
+	struct splice_entry *e = f->entry;
+	__u32 leg = f->leg & 1;
+
+	if (v->state != TCP_STATE_ESTABLISHED)
+		return -ERRNO_NOTCONN;
+	if (control_state(control_read(e), leg) != SPLICE_ESTABLISHED)
+		return -ERRNO_INVAL;
+	if (v->copied_seq != v->rcv_nxt || v->out_of_order)
+		return -ERRNO_AGAIN;
+	e->record.base[leg] = v->rcv_nxt;
+	e->live.own_end[leg] = v->write_seq + pending;
+	e->live.local_next[leg] = v->rcv_nxt;
+	e->live.ts_sent[leg] = v->ts_now;
+	e->live.seen_end[leg] = v->rcv_nxt;
+	e->live.seen_ack[leg] = v->write_seq + pending;
+	e->live.seen_window[leg] = v->snd_wnd;
+	e->live.seen[leg] = 1;
+	if (v->snd_una == v->write_seq + pending)
+		e->live.copied |= 1 << leg;
+	else
+		e->live.copied &= ~(1 << leg);
+	e->live.settled |= 1 << leg;
+	return 0;
+}
+
+/* The server leg's half; its timestamps wait in the record until the client leg's are known too. */
+static __always_inline int call_settle(struct found *f, const struct socket_view *v,
+				       const struct splice_call *call)
+{
+	int error;
+
+	if (f->leg != 1)
+		return -ERRNO_INVAL;
+	error = take_numbers(f, v, call->pending[1]);
+	if (error)
+		return error;
+	f->entry->record.tsval_d[1] = v->ts_recent;
+	f->entry->record.tsval_d[0] = v->ts_now - (__u32)(bpf_ktime_get_ns() / NS_PER_MS);
+	return 0;
+}
+
+/*
+ * The client leg's half, the offsets, and the switch. Mapped timestamps of a direction go on from
+ * what the socket of the leg that they leave on would send now.
+ */
+static __always_inline int call_activate(struct found *f, const struct socket_view *v,
+					 const struct splice_call *call)
+{
+	struct splice_entry *e = f->entry;
+	struct splice_record *r = &e->record;
+	__u16 flags = FLAGS_OPEN;
+	__u32 server_now, server_recent;
+	int error;
+
+	if (f->leg != 0 || !(e->live.settled & 2))
+		return -ERRNO_INVAL;
+	error = take_numbers(f, v, call->pending[0]);
+	if (error)
+		return error;
+	r->seq_d[0] = e->live.own_end[1] - r->base[0];
+	r->seq_d[1] = e->live.own_end[0] - r->base[1];
+	server_recent = r->tsval_d[1];
+	server_now = r->tsval_d[0] + (__u32)(bpf_ktime_get_ns() / NS_PER_MS);
+	r->tsval_d[0] = server_now - v->ts_recent;
+	r->tsval_d[1] = v->ts_now - server_recent;
+	if (e->live.copied & 1)
+		flags |= SPLICE_F_ACKED0;
+	if (e->live.copied & 2)
+		flags |= SPLICE_F_ACKED1;
+	for (int i = 0; i < 8; i++) {
+		control_t c = control_read(e);
+
+		if (control_state(c, 1) != SPLICE_ESTABLISHED)
+			return -ERRNO_INVAL;
+		if (control_change(e, c, control_make((__u32)c + 1, flags, SPLICE_PRE_SPLICED,
+						      SPLICE_PRE_SPLICED))) {
+			count(SPLICE_CNT_CREATED);
+			return 0;
+		}
+	}
+	return -ERRNO_AGAIN;
+}
+
+/* The leg needs its local socket no more, once that has seen everything it wrote acknowledged. */
+static __always_inline int call_commit(struct found *f, const struct socket_view *v)
+{
+	struct splice_entry *e = f->entry;
+	__u32 leg = f->leg & 1;
+
+	for (int i = 0; i < 8; i++) {
+		control_t c = control_read(e);
+		__u16 flags = control_flags(c);
+
+		if (control_torn(c))
+			return -ERRNO_CONNRESET;
+		if (control_state(c, leg) < SPLICE_PRE_SPLICED)
+			return -ERRNO_INVAL;
+		if (v->snd_una != e->live.own_end[leg]) {
+			/* the news may have missed the socket: the next packet brings it again */
+			e->live.local_next[leg] = v->rcv_nxt;
+			e->live.copied &= ~(1 << leg);
+			return -ERRNO_AGAIN;
+		}
+		flags |= ACKED_FLAG(leg);
+		flags &= ~OPEN_FLAG(leg);
+		e->live.copied |= 1 << leg;
+		if (control_change(e, c, control_next(c, flags)))
+			return 0;
+	}
+	return -ERRNO_AGAIN;
+}
+
+static __always_inline int call_on_entry(__u32 option, const struct socket_view *v,
+					 const struct splice_call *call)
+{
+	struct found f;
+
+	if (!find_entry(&v->tuple, &f))
+		return -ERRNO_NOENT;
+	switch (option) {
+	case SPLICE_SO_HOLD:
+		return call_hold(&f, v);
+	case SPLICE_SO_SETTLE:
+		return call_settle(&f, v, call);
+	case SPLICE_SO_ACTIVATE:
+		return call_activate(&f, v, call);
+	case SPLICE_SO_COMMIT:
+		return call_commit(&f, v);
+	case SPLICE_SO_ABORT:
+		count(SPLICE_CNT_ABORTED);
+		entry_remove(f.entry, f.slot, f.id, true);
+		return 0;
+	}
+	return -ERRNO_INVAL;
+}
+
+#endif

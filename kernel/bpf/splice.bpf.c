@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The programs of the datapath. Each only routes; the work stands in the headers. */
+#include "maps.h"
+#include "ingress.h"
+#include "egress.h"
+#include "socket.h"
+#include "operate.h"
+#include "print.h"
+
+char LICENSE[] SEC("license") = "GPL";
+
+SEC("tc")
+int ingress(struct __sk_buff *skb)
+{
+	struct scratch *s = get_scratch();
+	struct splice_leg_ref *ref;
+	struct splice_entry *e;
+	struct packet p;
+
+	/* flooded and promiscuous frames are somebody else's flow */
+	if (skb->pkt_type != PACKET_HOST || !s)
+		return TC_ACT_OK;
+	switch (packet_read(skb, &p, s, false)) {
+	case PARSED_OTHER:
+		return TC_ACT_OK;
+	case PARSED_MALFORMED:
+		count(SPLICE_CNT_MALFORMED_PASSED);
+		return TC_ACT_OK;
+	case PARSED_TCP:
+		break;
+	}
+	ref = bpf_map_lookup_elem(&legs, &p.tuple);
+	e = ref ? entry_of(ref) : NULL;
+	if (!e) {
+		count(SPLICE_CNT_MISSED);
+		return guard_verdict(skb, &p);
+	}
+	return handle_hit(skb, &p, e, ref);
+}
+
+SEC("tc")
+int egress(struct __sk_buff *skb)
+{
+	struct splice_tunables *t = get_tunables();
+	struct scratch *s;
+	struct splice_leg_ref *ref;
+	struct splice_entry *e;
+	struct packet p;
+
+	/* translated packets leave untouched; and only they may use the scratch space above us */
+	if (!t || skb->mark == t->mark)
+		return TC_ACT_OK;
+	s = get_scratch();
+	if (!s || packet_read(skb, &p, s, true) != PARSED_TCP)
+		return TC_ACT_OK;
+	if (skb->mark == MARK_NO_SACK && (p.flags & (TCP_SYN | TCP_ACK)) == TCP_SYN)
+		return strip_sack_permitted(skb, &p, s);
+	ref = bpf_map_lookup_elem(&legs, &p.tuple);
+	e = ref ? entry_of(ref) : NULL;
+	return e ? handle_local(skb, &p, s, e, ref->leg & 1) : TC_ACT_OK;
+}
+
+SEC("cgroup/getsockopt")
+int splice_getsockopt(struct bpf_sockopt *ctx)
+{
+	struct splice_snapshot *snapshot = ctx->optval;
+	struct splice_service *service;
+	struct socket_view v;
+	__u32 *live, *out = ctx->optval, length;
+
+	if (ctx->level != SOL_SPLICE)
+		return 1;
+	if (ctx->optname == SPLICE_SO_SNAPSHOT) {
+		if ((void *)(snapshot + 1) > ctx->optval_end || !socket_view(ctx, &v))
+			return 1;
+		fill_snapshot(&v, snapshot);
+		length = sizeof(*snapshot);
+	} else if (ctx->optname == SPLICE_SO_COUNT) {
+		if ((void *)(out + 1) > ctx->optval_end)
+			return 1;
+		service = bpf_sk_storage_get(&asked_service, ctx->sk, 0, 0);
+		if (!service)
+			return 1;
+		live = bpf_map_lookup_elem(&services, service);
+		*out = live ? *live : 0;
+		length = sizeof(*out);
+	} else {
+		return 1;
+	}
+	ctx->optlen = length;
+	ctx->retval = 0;
+	return 1;
+}
+
+SEC("cgroup/setsockopt")
+int splice_setsockopt(struct bpf_sockopt *ctx)
+{
+	struct splice_service *asked = ctx->optval, *service;
+	struct splice_call *argument = ctx->optval;
+	struct splice_call call;
+	struct socket_view v;
+	int error;
+
+	if (ctx->level != SOL_SPLICE)
+		return 1;
+	error = -ERRNO_INVAL;
+	if (ctx->optname == SPLICE_SO_SERVICE) {
+		if ((void *)(asked + 1) > ctx->optval_end)
+			goto refuse;
+		service = bpf_sk_storage_get(&asked_service, ctx->sk, 0,
+					     BPF_SK_STORAGE_GET_F_CREATE);
+		if (!service)
+			goto refuse;
+		__builtin_memcpy(service, asked, sizeof(*service));
+		goto done;
+	}
+	if ((void *)(argument + 1) > ctx->optval_end)
+		goto refuse;
+	__builtin_memcpy(&call, argument, sizeof(call));
+	if (ctx->optname == SPLICE_SO_RESERVE) {
+		error = call_reserve(&call);
+	} else if (!socket_view(ctx, &v)) {
+		error = -ERRNO_OPNOTSUPP;
+	} else {
+		error = call_on_entry(ctx->optname, &v, &call);
+	}
+	if (error)
+		goto refuse;
+done:
+	ctx->optlen = -1;	/* the kernel itself need not see it */
+	return 1;
+refuse:
+	bpf_set_retval(error);
+	return 0;
+}
+
+/* Run by BPF_PROG_TEST_RUN on a dummy packet; the request is in the mailbox. */
+SEC("tc")
+int table_op(struct __sk_buff *skb)
+{
+	(void)skb;
+	return operate();
+}
+
+/* The table as text, by `cat` of the pinned iterator; columns of the old /proc/net/tcp_splice_conn. */
+SEC("iter/bpf_map_elem")
+int dump_table(struct bpf_iter__bpf_map_elem *ctx)
+{
+	struct seq_file *out = ctx->meta->seq;
+	struct splice_entry *e = ctx->value;
+	struct splice_record times;
+	const __u8 *c, *v, *r, *l;
+
+	if (ctx->meta->seq_num == 0)
+		BPF_SEQ_PRINTF(out, "FromIP   FPrt ToIP     TPrt LocalIP  LPrt DestIP   DPrt "
+				    "State       Expires Origin   Owner    Epoch Gen Id\n");
+	if (!e || !e->record.id)
+		return 0;
+	c = e->record.tuple[0].saddr + 12;
+	v = e->record.tuple[0].daddr + 12;
+	r = e->record.tuple[1].saddr + 12;
+	l = e->record.tuple[1].daddr + 12;
+	render_times(&times, e, bpf_ktime_get_ns());
+	print_end(out, c, e->record.tuple[0].sport);
+	print_end(out, v, e->record.tuple[0].dport);
+	print_end(out, l, e->record.tuple[1].dport);
+	print_end(out, r, e->record.tuple[1].sport);
+	print_state(out, e);
+	BPF_SEQ_PRINTF(out, " %7u %08x %08x %5u %u %llu\n", times.remaining_ms / 1000,
+		       e->record.origin, e->record.owner, e->record.epoch, e->record.generation,
+		       e->record.id);
+	return 0;
+}

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* What an entry learns from the segments that pass, and which RST and FIN it believes (RFC 5961). */
+#ifndef SPLICE_TRACK_H
+#define SPLICE_TRACK_H
+
+#include "forward.h"
+
+/* The acknowledgement that the receiver of a direction last sent, in the sender's sequence space. */
+static __always_inline __u32 receiver_next(struct splice_entry *e, __u32 direction)
+{
+	return e->live.seen_ack[1 - direction] - e->record.seq_d[direction];
+}
+
+/*
+ * The receiver has been heard since this node owns the entry. (What was advertised by a peer's
+ * kernel is not replicated; after a takeover the first packets teach it again.)
+ */
+static __always_inline bool receiver_known(struct splice_entry *e, __u32 direction)
+{
+	return e->live.seen[1 - direction];
+}
+
+/* Inside what the receiver of this direction may accept, or old by less than 1 GB. */
+static __always_inline bool in_window(struct splice_entry *e, __u32 direction, __u32 seq)
+{
+	__s32 ahead = seq - receiver_next(e, direction);
+
+	if (!receiver_known(e, direction))
+		return true;
+	return ahead <= (__s32)e->live.seen_window[1 - direction] && ahead > -(1 << 30);
+}
+
+enum rst_verdict { RST_REFUSED, RST_DOUBTFUL, RST_BELIEVED };
+
+/*
+ * The far end believes an RST only at exactly the next sequence number that it expects; it lies
+ * between its last acknowledgement and the end of what was forwarded to it. Elsewhere in the window
+ * it answers with a challenge, so the RST passes and changes nothing.
+ */
+static __always_inline enum rst_verdict judge_rst(struct splice_entry *e, __u32 direction, __u32 seq)
+{
+	__u32 next = receiver_next(e, direction);
+
+	if (!receiver_known(e, direction))
+		return RST_DOUBTFUL;
+	if (!seq_before(seq, next) && e->live.seen[direction] &&
+	    !seq_after(seq, e->live.seen_end[direction]))
+		return RST_BELIEVED;
+	if (seq == next)
+		return RST_BELIEVED;
+	return in_window(e, direction, seq) && !seq_before(seq, next) ? RST_DOUBTFUL : RST_REFUSED;
+}
+
+static __always_inline void learn(struct splice_entry *e, __u32 direction, struct packet *p)
+{
+	struct splice_live *l = &e->live;
+	__u32 in = direction & 1;
+	__u32 end = p->seq + p->payload + (p->flags & TCP_FIN ? 1 : 0);
+
+	if (!l->seen[in]) {
+		l->seen_end[in] = end;
+		l->seen_ack[in] = p->ack;
+		l->seen_window[in] = (__u32)p->window << (e->record.wscale_in[in] & 15);
+		l->seen[in] = 1;
+		return;
+	}
+	if (seq_after(end, l->seen_end[in]))
+		l->seen_end[in] = end;
+	if (!seq_before(p->ack, l->seen_ack[in])) {
+		l->seen_ack[in] = p->ack;
+		l->seen_window[in] = (__u32)p->window << (e->record.wscale_in[in] & 15);
+	}
+}
+
+/* Take FINs and their acknowledgements into the states. Returns false for a FIN to be dropped. */
+static __always_inline bool follow_close(struct splice_entry *e, __u32 direction, struct packet *p,
+					 control_t c)
+{
+	struct splice_live *l = &e->live;
+	__u32 in = direction & 1, back = 1 - in;
+	__u16 add = 0;
+
+	if (p->flags & TCP_FIN) {
+		if (!in_window(e, in, p->seq)) {
+			count(SPLICE_CNT_FIN_REFUSED);
+			return false;
+		}
+		l->fin_end[in] = p->seq + p->payload + 1;
+		l->fin_known |= 1 << in;
+		add |= FIN_FLAG(in);
+	}
+	/* the acknowledgement of the other side's FIN, in that side's sequence space */
+	if (control_flags(c) & FIN_FLAG(back) && !(control_flags(c) & FINACK_FLAG(back)) &&
+	    l->fin_known & (1 << back) &&
+	    !seq_before(p->ack - e->record.seq_d[back], l->fin_end[back]))
+		add |= FINACK_FLAG(back);
+	if (add)
+		control_add_flags(e, add);
+	return true;
+}
+
+#endif
