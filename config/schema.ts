@@ -169,9 +169,12 @@ class Checker {
       const given = words[used++] as Word;
       const value = type.parse(given.text);
       if (value === undefined) {
+        const reason = type.refused?.(given.text);
         this.problems.add(
           given.at,
-          `${shown(given.text)} is not what ${head.text} takes: expected ${type.expected}`,
+          reason === undefined
+            ? `${shown(given.text)} is not what ${head.text} takes: expected ${type.expected}`
+            : `${head.text} ${given.text}: ${reason}`,
         );
       }
       valuesAt.push(given.at);

@@ -5,6 +5,8 @@ import { isIPv4, isIPv6 } from 'node:net';
 export interface ValueType<T> {
   readonly expected: string;
   parse(text: string): T | undefined;
+  /** Why a value that is known is refused all the same. */
+  refused?(text: string): string | undefined;
 }
 
 function type<T>(expected: string, parse: (text: string) => T | undefined): ValueType<T> {
@@ -76,6 +78,22 @@ export function duration(minS: number, maxS: number): ValueType<number> {
 
 export function choice<const T extends string>(...choices: readonly T[]): ValueType<T> {
   return type(`one of ${choices.join(', ')}`, (text) => choices.find((one) => one === text));
+}
+
+/** The same type without some values, which are known but refused with a reason. */
+export function without<T>(
+  base: ValueType<T>,
+  refused: (value: T) => string | undefined,
+): ValueType<T> {
+  const reason = (text: string): string | undefined => {
+    const value = base.parse(text);
+    return value === undefined ? undefined : refused(value);
+  };
+  return {
+    expected: base.expected,
+    parse: (text) => (reason(text) === undefined ? base.parse(text) : undefined),
+    refused: reason,
+  };
 }
 
 /** A fixed word between arguments, such as "ports" in `source ADDR ports LO HI`. */

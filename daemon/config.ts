@@ -1,0 +1,171 @@
+// spliced.conf as the daemon uses it: every default stands here and in docs/configuration.md.
+import { readFileSync } from 'node:fs';
+import { hostname } from 'node:os';
+import { loadConfig, type Problems, type Section, types } from '../config/index.js';
+import { SCHEMA, TIMEOUTS, type TimeoutName } from './schema.js';
+
+export const CONFIG_FILE_DEFAULT = '/etc/spliced/spliced.conf';
+export const SOCKET_DEFAULT = '/run/spliced/spliced.ctl';
+
+export interface SyncSettings {
+  readonly mode: 'ftfw';
+  readonly resendQueueSize: number; // records
+  readonly ackWindowSize: number; // datagrams
+  readonly purgeTimeoutMs: number;
+  readonly startupResync: boolean;
+}
+
+export interface MulticastSettings {
+  readonly address: string;
+  readonly port: number;
+  readonly interface: string;
+  /** Unset: the interface's first IPv4 address, looked up at the start. */
+  readonly interfaceAddress: string | undefined;
+  readonly sendBuffer: number | undefined; // bytes; unset: the system's default
+  readonly receiveBuffer: number | undefined;
+}
+
+export interface KernelSettings {
+  readonly interfaces: readonly string[];
+  readonly tableSize: number; // splices
+  readonly timeouts: Partial<Record<TimeoutName, number>>; // seconds
+  readonly pinPath: string;
+  readonly cgroup: string;
+}
+
+export interface FailoverSettings {
+  readonly guardTimeoutMs: number;
+  readonly virtualAddresses: readonly string[];
+  readonly trackFile: string | undefined;
+}
+
+export interface Settings {
+  readonly file: string;
+  readonly nodeName: string;
+  readonly hashLimit: number; // records in all caches of one kind
+  readonly socketPath: string;
+  readonly logFile: string | undefined;
+  readonly sync: SyncSettings;
+  readonly multicast: MulticastSettings;
+  readonly kernel: KernelSettings;
+  readonly failover: FailoverSettings;
+}
+
+/** Throws ConfigError with every problem of the file. */
+export function loadSettings(file: string): Settings {
+  return loadConfig(file, SCHEMA, {}, (root, problems) => settings(file, root, problems));
+}
+
+function settings(file: string, root: Section, problems: Problems): Settings {
+  const general = root.section('General');
+  const kernel = kernelSettings(root.section('Kernel'), problems);
+  return {
+    file,
+    nodeName: nodeName(general, problems),
+    hashLimit: general.value('HashLimit', 1048576),
+    socketPath: general.section('UNIX').value('Path', SOCKET_DEFAULT),
+    logFile: general.value<string | false>('LogFile') || undefined,
+    sync: syncSettings(root.section('Sync').section('Mode')),
+    multicast: multicastSettings(root.section('Sync').section('Multicast')),
+    kernel,
+    failover: failoverSettings(root.section('Failover'), kernel, problems),
+  };
+}
+
+function nodeName(general: Section, problems: Problems): string {
+  const given = general.value<string>('NodeName');
+  if (given !== undefined) return given;
+  const host = hostname();
+  if (types.name.parse(host) === undefined) {
+    problems.add(
+      general.at,
+      `NodeName is missing, and the host's name cannot stand in for it: expected ${types.name.expected}`,
+    );
+  }
+  return host;
+}
+
+function syncSettings(mode: Section): SyncSettings {
+  return {
+    mode: 'ftfw',
+    resendQueueSize: mode.value('ResendQueueSize', 131072),
+    ackWindowSize: mode.value('ACKWindowSize', 300),
+    purgeTimeoutMs: mode.value('PurgeTimeout', 60) * 1000,
+    startupResync: mode.value('StartupResync', true),
+  };
+}
+
+function multicastSettings(link: Section): MulticastSettings {
+  return {
+    address: link.value('IPv4_address', '225.0.0.50'),
+    port: link.value('Group', 3780),
+    interface: link.value('Interface', ''),
+    interfaceAddress: link.value('IPv4_interface'),
+    sendBuffer: link.value('SndSocketBuffer'),
+    receiveBuffer: link.value('RcvSocketBuffer'),
+  };
+}
+
+function kernelSettings(kernel: Section, problems: Problems): KernelSettings {
+  const interfaces = new Set<string>();
+  for (const entry of kernel.all('Interface')) {
+    entry.values.forEach((value, index) => {
+      const name = value as string;
+      if (interfaces.has(name)) {
+        const at = entry.valuesAt[index] ?? entry.at;
+        problems.add(at, `interface ${name} is named twice: expected each served interface once`);
+      }
+      interfaces.add(name);
+    });
+  }
+  const timeouts: Partial<Record<TimeoutName, number>> = {};
+  for (const name of TIMEOUTS) {
+    const seconds = kernel.section('Timeouts').value<number>(name);
+    if (seconds !== undefined) timeouts[name] = seconds;
+  }
+  return {
+    interfaces: [...interfaces],
+    tableSize: kernel.value('TableSize', 131072),
+    timeouts,
+    pinPath: kernel.value('PinPath', '/sys/fs/bpf/spliced'),
+    cgroup: kernel.value<string>('Cgroup') ?? cgroupRoot(kernel, problems),
+  };
+}
+
+/** Where the unified hierarchy is mounted, so that every process of the machine may splice. */
+function cgroupRoot(kernel: Section, problems: Problems): string {
+  const mounts = readFileSync('/proc/self/mounts', 'utf8').split('\n');
+  const root = mounts.map((line) => line.split(' ')).find((fields) => fields[2] === 'cgroup2')?.[1];
+  if (root === undefined) {
+    problems.add(
+      kernel.at,
+      'no cgroup2 is mounted: expected one (mount -t cgroup2 none DIR), or Cgroup with its path',
+    );
+  }
+  return root ?? '';
+}
+
+function failoverSettings(
+  failover: Section,
+  kernel: KernelSettings,
+  problems: Problems,
+): FailoverSettings {
+  const addresses = new Set<string>();
+  for (const entry of failover.all('VirtualAddress')) {
+    const address = entry.values[0] as string;
+    if (addresses.has(address)) {
+      problems.add(entry.at, `VirtualAddress ${address} is named twice: expected each one once`);
+    }
+    addresses.add(address);
+    const dev = entry.options.dev?.[0] as string | undefined;
+    if (dev !== undefined && !kernel.interfaces.includes(dev)) {
+      const served = kernel.interfaces.join(', ');
+      problems.add(entry.at, `${dev} is not a served interface: expected one of ${served}`);
+    }
+  }
+  return {
+    guardTimeoutMs: failover.value('GuardTimeout', 2) * 1000,
+    virtualAddresses: [...addresses],
+    trackFile: failover.value('TrackFile'),
+  };
+}

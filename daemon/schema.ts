@@ -1,0 +1,123 @@
+// spliced.conf as a table. The names are conntrackd's where conntrackd has the directive. What the
+// contract names and this version does not do yet is refused by name, never passed over.
+import { isIP } from 'node:net';
+import { type Directive, type Schema, types } from '../config/index.js';
+
+const LATER = 'not supported in this version';
+
+function later(instead: string): Directive {
+  return { refused: `${LATER}: ${instead}` };
+}
+
+/** The kernel's timeouts, with the names of the old tcp_splice sysctls; record.h has their meaning. */
+export const TIMEOUTS = [
+  'close',
+  'synsent',
+  'synack',
+  'established',
+  'finwait',
+  'lastack',
+  'timewait',
+  'probe',
+] as const;
+export type TimeoutName = (typeof TIMEOUTS)[number];
+
+const timeout = types.duration(1, 30 * 86400);
+const socketBuffer = types.integer(4096, 1 << 30);
+
+function onlyNo(why: string): types.ValueType<boolean> {
+  return types.without(types.flag, (yes) => (yes ? `${LATER}: ${why}` : undefined));
+}
+
+const ipv4Only = types.without(types.address, (address) =>
+  isIP(address) === 6 ? `${LATER}: IPv6 splices are not; expected an IPv4 address` : undefined,
+);
+
+const mode = types.without(types.choice('FTFW', 'NACK', 'NOTRACK', 'ALARM'), (name) =>
+  name === 'FTFW' || name === 'NACK' ? undefined : `${LATER}: expected FTFW`,
+);
+
+const multicastGroup = types.without(types.ipv4, (address) => {
+  const first = Number(address.split('.')[0]);
+  return first >= 224 && first <= 239
+    ? undefined
+    : 'not a multicast address: expected one from 224.0.0.0 to 239.255.255.255';
+});
+
+/** LogFile takes conntrackd's Yes and No as well as a path. */
+export const LOG_FILE_DEFAULT = '/var/log/spliced.log';
+const logFile: types.ValueType<string | false> = {
+  expected: 'Yes, No or an absolute path',
+  parse: (text) => {
+    const flag = types.flag.parse(text);
+    if (flag !== undefined) return flag ? LOG_FILE_DEFAULT : false;
+    return types.path.parse(text);
+  },
+};
+
+const MODE: Schema = {
+  ResendQueueSize: { args: [types.integer(1024, 1 << 24)] },
+  ACKWindowSize: { args: [types.integer(1, 65535)] },
+  PurgeTimeout: { args: [types.duration(1, 86400)] },
+  StartupResync: { args: [types.flag] },
+  DisableExternalCache: { args: [onlyNo('commit writes the external cache into the kernel')] },
+  Defer: { args: [onlyNo('a splice begins without waiting for a peer')] },
+  DeferTimeout: later('it belongs to Defer Yes'),
+  CommitTimeout: later('a committed entry keeps its remaining time'),
+};
+
+const MULTICAST: Schema = {
+  IPv4_address: { args: [multicastGroup] },
+  Group: { args: [types.port] },
+  IPv4_interface: { args: [types.ipv4] },
+  Interface: { args: [types.interfaceName], required: true },
+  SndSocketBuffer: { args: [socketBuffer] },
+  RcvSocketBuffer: { args: [socketBuffer] },
+  IPv6_address: later('use IPv4_address'),
+  IPv6_interface: later('use IPv4_interface'),
+};
+
+export const SCHEMA: Schema = {
+  Sync: {
+    required: true,
+    block: {
+      Mode: { args: [mode], block: MODE, blockOptional: true },
+      Multicast: { options: { Default: [] }, block: MULTICAST, required: true },
+      UDP: later('use Multicast'),
+      TCP: later('use Multicast'),
+      Redis: later('use Multicast'),
+      Authentication: later('keep the link between the nodes to themselves'),
+    },
+  },
+  Kernel: {
+    required: true,
+    block: {
+      Interface: { rest: types.interfaceName, repeat: true, required: true },
+      TableSize: { args: [types.integer(64, 1 << 23)] },
+      Timeouts: {
+        block: Object.fromEntries(TIMEOUTS.map((name) => [name, { args: [timeout] }])),
+      },
+      PinPath: { args: [types.path] },
+      Cgroup: { args: [types.path] },
+    },
+  },
+  General: {
+    block: {
+      NodeName: { args: [types.name] },
+      HashLimit: { args: [types.integer(64, 1 << 24)] },
+      UNIX: { block: { Path: { args: [types.path], required: true } } },
+      LogFile: { args: [logFile] },
+      Metrics: later('splicectl stats has the figures'),
+      Syslog: later('use LogFile, or hand standard output to logger(1)'),
+      Filter: later('every splice is replicated'),
+    },
+  },
+  Failover: {
+    block: {
+      GuardTimeout: { args: [types.duration(0, 3600)] },
+      VirtualAddress: { args: [ipv4Only], options: { dev: [types.interfaceName] }, repeat: true },
+      TrackFile: { args: [types.path] },
+    },
+  },
+  Include: later('write everything in one file'),
+};
