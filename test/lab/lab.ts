@@ -99,7 +99,7 @@ export class Lab {
   }
 
   namespace(name: string): string {
-    return `spl-${this.id}-${name}`;
+    return `sp-${this.id}-${name}`;
   }
 
   mount(type: string, name: string, options?: string): string {
@@ -206,7 +206,7 @@ function removeLab(dir: string, cgroup: string, id: string, mounts: string[]): v
     sleepSync(10);
   }
   for (const name of fs.existsSync('/run/netns') ? fs.readdirSync('/run/netns') : []) {
-    if (name.startsWith(`spl-${id}-`)) attempt(() => command('ip', ['netns', 'del', name]));
+    if (name.startsWith(`sp-${id}-`)) attempt(() => command('ip', ['netns', 'del', name]));
   }
   for (const path of mounts) attempt(() => command('umount', [path]));
   attempt(() => {

@@ -1,0 +1,120 @@
+// npm run demo: transfers through a pair of load balancers, the active one dies, every byte checked.
+import { parseArgs } from 'node:util';
+import { holds, type Mode } from './account.js';
+import { Lab, LabError, removeLeftovers } from './lab.js';
+import { whatIsMissing } from './preflight.js';
+import { Json, Plain, type Screen, Terminal } from './screen.js';
+import { Takeover } from './takeover.js';
+
+const USAGE = `usage: npm run demo -- [options]
+  --mode crash|switchover  how the active load balancer goes: it dies (default), or it is told to
+  --flows N                transfers in all, 6 to 5000 (default 300); five sixths have begun when it goes
+  --bytes N                bytes of each, 65536 to 268435456 (default 4194304)
+  --json                   one JSON object on standard output, and nothing else
+  --keep                   leave the lab standing and say how to look around in it
+  --clean                  remove labs that were left standing, and do nothing else`;
+
+interface Options {
+  mode: Mode;
+  flows: number;
+  bytes: number;
+  json: boolean;
+  keep: boolean;
+  clean: boolean;
+}
+
+function whole(name: string, text: string, low: number, high: number): number {
+  const value = /^\d+$/.test(text) ? Number(text) : Number.NaN;
+  if (value >= low && value <= high) return value;
+  throw new LabError('USAGE', `--${name} ${text}: expected a whole number from ${low} to ${high}`);
+}
+
+function options(args: string[]): Options {
+  const string = (fallback: string) => ({ type: 'string', default: fallback }) as const;
+  const flag = { type: 'boolean', default: false } as const;
+  const { values } = parseArgs({
+    args,
+    options: {
+      mode: string('crash'),
+      flows: string('300'),
+      bytes: string('4194304'),
+      json: flag,
+      keep: flag,
+      clean: flag,
+    },
+  });
+  const { mode, json, keep, clean } = values;
+  if (mode !== 'crash' && mode !== 'switchover') {
+    throw new LabError('USAGE', `--mode ${mode}: expected crash or switchover`);
+  }
+  const flows = whole('flows', values.flows, 6, 5000);
+  const bytes = whole('bytes', values.bytes, 65_536, 1 << 28);
+  return { mode, flows, bytes, json, keep, clean };
+}
+
+function screenFor(o: Options): Screen {
+  if (o.json) return new Json();
+  return process.stdout.isTTY ? new Terminal() : new Plain();
+}
+
+function lookAround(lab: Lab): string[] {
+  const enter = (node: string) => `nsenter --net=/run/netns/${lab.namespace(node)}`;
+  const ctl = (node: string) => `  node dist/cli/main.js -C ${lab.dir}/${node}/spliced.conf`;
+  return [
+    'The lab is left standing. To look around in it:',
+    `${ctl('lb-b')} status`,
+    `${ctl('lb-b')} dump internal`,
+    `  cat ${lab.dir}/lb-b/bpf/spliced/table`,
+    `  ${enter('client')} curl -s -o /dev/null -w '%{speed_download}\\n' http://10.1.0.100/get/sample-0`,
+    `  ${enter('lb-b')} tcpdump -ni eth0`,
+    `  ls ${lab.dir}/log`,
+    'To remove it: npm run demo -- --clean',
+  ];
+}
+
+async function main(): Promise<number> {
+  const o = options(process.argv.slice(2));
+  if (o.clean) {
+    const removed = removeLeftovers(true);
+    console.log(`${removed} left-over ${removed === 1 ? 'lab' : 'labs'} removed`);
+    return 0;
+  }
+  const missing = whatIsMissing();
+  if (missing) throw new LabError('MISSING', missing);
+  removeLeftovers(false);
+  // process.exit() runs the lab's own removal; without these a signal would leave it standing.
+  for (const [signal, number] of [
+    ['SIGINT', 2],
+    ['SIGTERM', 15],
+    ['SIGHUP', 1],
+  ] as const) {
+    process.on(signal, () => process.exit(128 + number));
+  }
+  const lab = new Lab();
+  const screen = screenFor(o);
+  try {
+    screen.begin();
+    const shape = { transferMs: 8000, startsOverMs: 6000 };
+    const result = await new Takeover(lab, screen, { ...o, ...shape }).run();
+    screen.end(result);
+    return holds(result) ? 0 : 1;
+  } finally {
+    if (o.keep) {
+      lab.keep();
+      console.error(lookAround(lab).join('\n'));
+    }
+    lab.remove();
+  }
+}
+
+main().then(
+  (status) => process.exit(status),
+  (error: unknown) => {
+    const code = (error as { code?: string }).code ?? '';
+    const usage = code === 'USAGE' || code.startsWith('ERR_PARSE_ARGS');
+    if (error instanceof LabError || usage) console.error(`demo: ${(error as Error).message}`);
+    else console.error(error);
+    if (usage) console.error(USAGE);
+    process.exit(usage || code === 'MISSING' ? 2 : 1);
+  },
+);

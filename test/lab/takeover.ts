@@ -1,0 +1,240 @@
+import { createInterface } from 'node:readline';
+import { type AtTakeover, account, type Mode, type Result } from './account.js';
+import { Balancer } from './balancer.js';
+import type { Lab } from './lab.js';
+import type { NodeView, View } from './picture.js';
+import type { Screen } from './screen.js';
+import {
+  type BalancerName,
+  build,
+  CLIENT_ADDRESS,
+  hasAddress,
+  pullCables,
+  WEB_SERVERS,
+} from './topology.js';
+import { Traffic, UploadWatch } from './traffic.js';
+import { startKeepalived } from './vrrp.js';
+import { Content, startWebServers, webServersReady } from './web.js';
+
+export interface TakeoverOptions {
+  mode: Mode;
+  flows: number;
+  bytes: number;
+  /** How long one transfer takes at its pace, and over which time the transfers begin. */
+  transferMs: number;
+  startsOverMs: number;
+}
+
+/** The node goes when so much of the transfers has begun; the rest begins around and after it. */
+const TAKEOVER_SHARE = 5 / 6;
+const WATCH_UPLOADS_EVERY_MS = 40;
+const WATCH_AHEAD_MS = 400;
+
+/** Tells when an address comes to or leaves a node, to the millisecond, from its own kernel. */
+class AddressWatch {
+  came = 0;
+  went = 0;
+
+  constructor(lab: Lab, node: BalancerName) {
+    const child = lab.spawn(node, ['ip', '-o', '-4', 'monitor', 'address'], {
+      stdio: ['ignore', 'pipe', 'ignore'],
+    });
+    child.on('error', () => {});
+    if (!child.stdout) return;
+    createInterface(child.stdout).on('line', (line) => {
+      if (!line.includes(` ${CLIENT_ADDRESS}/`)) return;
+      if (line.startsWith('Deleted')) this.went ||= performance.now();
+      else this.came ||= performance.now();
+    });
+  }
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+/**
+ * The main job: transfers through the pair, and in the middle of them the active node goes, by
+ * a crash or by being told to. Returns the account; the lab is left standing for the caller.
+ */
+export class Takeover {
+  readonly a: Balancer;
+  readonly b: Balancer;
+  readonly #content: Content;
+  readonly #roles: Record<BalancerName, NodeView['role']> = {
+    'lb-a': 'starting',
+    'lb-b': 'starting',
+  };
+  #headline = '';
+  #traffic: Traffic | undefined;
+
+  constructor(
+    readonly lab: Lab,
+    readonly screen: Screen,
+    readonly options: TakeoverOptions,
+  ) {
+    build(lab);
+    this.a = new Balancer(lab, 'lb-a');
+    this.b = new Balancer(lab, 'lb-b');
+    this.#content = new Content(lab, options.bytes);
+  }
+
+  async run(): Promise<Result> {
+    const drawing = this.#keepDrawing();
+    try {
+      await this.#start();
+      return await this.#transfers();
+    } finally {
+      clearInterval(drawing);
+    }
+  }
+
+  #say(text: string): void {
+    this.#headline = text;
+    this.screen.tell(text);
+  }
+
+  async #start(): Promise<void> {
+    const { lab, a, b, options } = this;
+    this.#say(`starting ${WEB_SERVERS.length} nginx, and spliced, switchd and keepalived twice`);
+    startWebServers(lab, this.#content, Math.ceil((options.bytes * 1000) / options.transferMs));
+    for (const balancer of [a, b]) balancer.startDaemon();
+    for (const balancer of [a, b]) await balancer.ready();
+    for (const balancer of [a, b]) balancer.startProxy();
+    // lb-a first: with equal rights, the one that is there first is the active one.
+    startKeepalived(lab, 'lb-a', a.splicedConfig);
+    await lab.until('the address on lb-a', 10, () => hasAddress(lab, 'lb-a', CLIENT_ADDRESS));
+    startKeepalived(lab, 'lb-b', b.splicedConfig);
+    for (const balancer of [a, b]) {
+      await lab.until(`switchd on ${balancer.name}`, 10, () =>
+        lab.exec(balancer.name, 'ss', '-Hltn', 'sport = :80').includes(`${CLIENT_ADDRESS}:80`),
+      );
+    }
+    await webServersReady(lab);
+    this.#roles['lb-a'] = 'ACTIVE';
+    this.#roles['lb-b'] = 'standby';
+  }
+
+  async #transfers(): Promise<Result> {
+    const { lab, options } = this;
+    const traffic = new Traffic(lab, this.#content, {
+      flows: options.flows,
+      bytesPerSecond: Math.ceil((options.bytes * 1000) / options.transferMs),
+      startsOverMs: options.startsOverMs,
+    });
+    this.#traffic = traffic;
+    this.#say(
+      `transfers begin, ${Math.round((options.flows * 1000) / options.startsOverMs)} a second, through lb-a`,
+    );
+    await pause(options.startsOverMs * TAKEOVER_SHARE - WATCH_AHEAD_MS);
+    const uploads = new UploadWatch(lab, traffic, WATCH_UPLOADS_EVERY_MS);
+    const watch = { a: new AddressWatch(lab, 'lb-a'), b: new AddressWatch(lab, 'lb-b') };
+    await pause(WATCH_AHEAD_MS);
+
+    const moment =
+      options.mode === 'crash'
+        ? await this.#crash(traffic)
+        : await this.#handOver(traffic, watch.a);
+    await lab.until('the address on lb-b', 20, () => watch.b.came > 0);
+    this.#roles['lb-b'] = 'ACTIVE';
+    this.#say(`lb-b has the address, ${Math.round(watch.b.came - moment.at)} ms later`);
+    // Nothing passes lb-b before that: the first byte after it is the first that lb-b moved.
+    await lab.until('the first byte by way of lb-b', 20, () =>
+      traffic.transfers.some((t) => t.lastByteAt > watch.b.came),
+    );
+    const served = performance.now();
+    this.#say(
+      `the transfers go on through lb-b, ${Math.round(served - moment.at)} ms after the last byte through lb-a`,
+    );
+    const held = new Set(moment.held);
+    for (const port of await this.b.portsHeldFor('lb-a')) held.add(port);
+    await pause(1000);
+    uploads.stop();
+    await traffic.finished;
+    this.#say('all transfers have ended');
+    return account(
+      traffic.transfers,
+      { ...moment, held },
+      {
+        mode: options.mode,
+        takeoverMs: served - moment.at,
+        guardHeld: await this.b.counter('guard_held'),
+      },
+    );
+  }
+
+  /** The machine dies: its cables go, and every process on it gets SIGKILL in one stroke. */
+  async #crash(traffic: Traffic): Promise<AtTakeover> {
+    const at = performance.now();
+    pullCables(this.lab, 'lb-a');
+    this.lab.killNode('lb-a');
+    traffic.takeover(at);
+    this.#roles['lb-a'] = 'DEAD';
+    const held = new Set(await this.b.portsHeldFor('lb-a'));
+    this.#roles['lb-b'] = 'taking over';
+    // A post-mortem, for the account only: the pinned table outlives the processes of the node.
+    const states = this.a.statesByPort();
+    this.#say(
+      `lb-a is DEAD: cables pulled, processes killed, ${traffic.live.length} transfers under way`,
+    );
+    return { at, held, states };
+  }
+
+  /** The node is told to hand over. The clock starts when it lets go of the address. */
+  async #handOver(traffic: Traffic, watch: AddressWatch): Promise<AtTakeover> {
+    this.#say(
+      `lb-a is told to hand over: splicectl handover, ${traffic.live.length} transfers under way`,
+    );
+    const before = performance.now();
+    traffic.takeover(before);
+    await this.a.handOver();
+    await this.lab.until('lb-a to let go of the address', 10, () => watch.went > 0);
+    const held = new Set(await this.b.portsHeldFor('lb-a'));
+    const states = this.a.statesByPort();
+    this.#roles['lb-a'] = 'standby';
+    this.#roles['lb-b'] = 'taking over';
+    this.#say(`lb-a lets go, ${Math.round(watch.went - before)} ms after it was told`);
+    return { at: watch.went, held, states };
+  }
+
+  #keepDrawing(): NodeJS.Timeout {
+    let bytes = 0;
+    let at = performance.now();
+    let rate = 0;
+    return setInterval(async () => {
+      const now = performance.now();
+      const total = this.#traffic?.bytes ?? 0;
+      rate = 0.7 * rate + (0.3 * 1000 * (total - bytes)) / (now - at);
+      [bytes, at] = [total, now];
+      this.screen.show(await this.#view(rate));
+    }, 200);
+  }
+
+  async #view(bytesPerSecond: number): Promise<View> {
+    const transfers = this.#traffic?.transfers ?? [];
+    const ended = transfers.filter((t) => t.outcome !== undefined);
+    const completed = ended.filter((t) => t.outcome?.ok).length;
+    const node = async (balancer: Balancer): Promise<NodeView> => {
+      const role = this.#roles[balancer.name];
+      const holding = role === 'starting' || role === 'DEAD' ? undefined : await balancer.holding();
+      return {
+        name: balancer.name,
+        role,
+        splices: holding?.own ?? 0,
+        copies: holding?.copies ?? 0,
+      };
+    };
+    return {
+      headline: this.#headline,
+      flows: this.options.flows,
+      bytesWanted: this.options.flows * this.options.bytes,
+      begun: transfers.length,
+      live: transfers.length - ended.length,
+      completed,
+      broken: ended.length - completed,
+      bytes: this.#traffic?.bytes ?? 0,
+      bytesPerSecond,
+      nodes: [await node(this.a), await node(this.b)],
+    };
+  }
+}
