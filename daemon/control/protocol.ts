@@ -1,0 +1,204 @@
+// The verbs of the control socket: what each takes and what it answers.
+//
+// A client connects, sends one JSON frame {v, verb, args} and reads: one hello frame {hello, node,
+// nodes}, any number of record and JSON frames, and one last JSON frame {end: true, ok, ...}.
+// When ok is false it holds {code, message}; when it is true, {result}.
+import { ControlError } from './error.js';
+import type { JsonObject } from './frame.js';
+
+export const PROTOCOL_VERSION = 1;
+
+/** First frame of each reply: who answers, and the names that stand for node ids in records. */
+export interface Hello {
+  readonly node: string;
+  /** Decimal node id to name. */
+  readonly nodes: Readonly<Record<string, string>>;
+}
+
+export const CACHES = ['internal', 'external'] as const;
+export type CacheName = (typeof CACHES)[number];
+export const DUMPS = ['internal', 'external', 'kernel'] as const;
+export type DumpName = (typeof DUMPS)[number];
+export const STATS = ['network', 'cache', 'runtime', 'link', 'queue', 'kernel'] as const;
+export type StatsName = (typeof STATS)[number];
+export const ROLES = ['primary', 'backup', 'fault'] as const;
+export type Role = (typeof ROLES)[number];
+
+export type None = Record<string, never>;
+
+/** What a commit made of the external cache. Records that the kernel refused are told by reason. */
+export interface CommitResult {
+  readonly committed: number;
+  readonly refused: Readonly<Record<string, number>>;
+  readonly epoch: number;
+  readonly took_ms: number;
+}
+
+export interface StatsSection {
+  readonly name: StatsName;
+  /** In the order in which they are shown; bigints of the kernel as decimal strings. */
+  readonly values: Readonly<Record<string, number | string>>;
+}
+
+export interface PeerStatus {
+  readonly name: string;
+  readonly id: number;
+  /** It holds all that this node owns, and this node all that it owns. */
+  readonly in_sync: boolean;
+  /** One or two words of the sync mode: "bulk under way", "silent", ... */
+  readonly state: string;
+  /** Records of this node that the peer has not acknowledged. */
+  readonly unacknowledged: number;
+  /** Age of the oldest of them; 0 when there is none. */
+  readonly lag_ms: number;
+  /** Since its last datagram; null: never. */
+  readonly last_heard_ms: number | null;
+  /** Entries of the external cache that it owns. */
+  readonly entries: number;
+}
+
+export interface StatusResult {
+  readonly node: string;
+  readonly id: number;
+  readonly role: Role | 'undecided';
+  readonly epoch: number;
+  readonly in_sync: boolean;
+  readonly uptime_ms: number;
+  readonly draining: boolean;
+  readonly guard: {
+    readonly state: 'off' | 'armed' | 'releasing';
+    readonly remaining_ms: number;
+    readonly held: number; // packets so far
+    readonly addresses: readonly string[];
+  };
+  readonly table: { readonly live: number; readonly size: number };
+  readonly internal: { readonly entries: number; readonly limit: number };
+  readonly external: { readonly entries: number; readonly limit: number };
+  readonly events_lost: number;
+  readonly peers: readonly PeerStatus[];
+  /** Sentences that tell the operator what is wrong and what to do; empty when all is well. */
+  readonly warnings: readonly string[];
+}
+
+/** Each verb's arguments and the result of its last frame. */
+export interface Verbs {
+  /** `node`: only what this peer owned. */
+  commit: { args: { node?: string }; result: CommitResult };
+  /** Without `cache`: both. */
+  flush: { args: { cache?: CacheName }; result: { internal: number; external: number } };
+  'flush-kernel': { args: None; result: { removed: number } };
+  /** Answers with frames of records. */
+  dump: { args: { what: DumpName }; result: { records: number } };
+  stop: { args: None; result: None };
+  /** Without `what`: all sections. */
+  stats: { args: { what?: StatsName }; result: { sections: readonly StatsSection[] } };
+  resync: { args: None; result: { records: number } };
+  request: { args: None; result: { peers: number } };
+  bulk: { args: None; result: { records: number } };
+  shorten: { args: None; result: { shortened: number } };
+  /** Tells the daemon what VRRP or CARP has decided. It does not commit: that is its own verb. */
+  role: { args: { role: Role }; result: None };
+  /** JSON frames {progress: SENTENCE} while it waits. */
+  handover: { args: None; result: { took_ms: number } };
+  status: { args: None; result: StatusResult };
+}
+export type Verb = keyof Verbs;
+export type Args<V extends Verb> = Verbs[V]['args'];
+export type Result<V extends Verb> = Verbs[V]['result'];
+
+/** A request that has been checked whole. */
+export interface Request {
+  readonly verb: Verb;
+  readonly args: JsonObject;
+}
+
+interface Argument {
+  readonly required?: true;
+  readonly expected: string;
+  readonly test: (value: string) => boolean;
+}
+
+function oneOf(choices: readonly string[], required?: true): Argument {
+  const expected = `one of ${choices.join(', ')}`;
+  const test = (value: string): boolean => choices.includes(value);
+  return required ? { required, expected, test } : { expected, test };
+}
+
+/** Every argument is a string; a verb takes those of its row and no others. */
+const ARGUMENTS: Readonly<Record<Verb, Readonly<Record<string, Argument>>>> = {
+  commit: {
+    node: {
+      expected: 'the name of a node (1 to 63 letters, digits, ".", "_" or "-")',
+      test: (value) => /^[A-Za-z0-9._-]{1,63}$/.test(value),
+    },
+  },
+  flush: { cache: oneOf(CACHES) },
+  'flush-kernel': {},
+  dump: { what: oneOf(DUMPS, true) },
+  stop: {},
+  stats: { what: oneOf(STATS) },
+  resync: {},
+  request: {},
+  bulk: {},
+  shorten: {},
+  role: { role: oneOf(ROLES, true) },
+  handover: {},
+  status: {},
+};
+
+export const VERBS = Object.keys(ARGUMENTS) as readonly Verb[];
+
+/** Checks all of a request before anything of it is done. Throws ControlError. */
+export function checkRequest(frame: JsonObject): Request {
+  if (frame.v !== PROTOCOL_VERSION) {
+    throw new ControlError(
+      'bad_version',
+      `the client speaks version ${shown(frame.v)} of the control protocol and the daemon version ` +
+        `${PROTOCOL_VERSION}: use the splicectl that came with this spliced, or restart spliced`,
+    );
+  }
+  if (typeof frame.verb !== 'string' || !Object.hasOwn(ARGUMENTS, frame.verb)) {
+    throw new ControlError(
+      'bad_verb',
+      `${shown(frame.verb)} is no verb of this daemon: expected one of ${VERBS.join(', ')}`,
+    );
+  }
+  const verb = frame.verb as Verb;
+  const args = frame.args ?? {};
+  if (typeof args !== 'object' || Array.isArray(args)) {
+    throw new ControlError('bad_args', `the arguments of ${verb} are no JSON object`);
+  }
+  checkArguments(verb, args as JsonObject);
+  return { verb, args: args as JsonObject };
+}
+
+function checkArguments(verb: Verb, args: JsonObject): void {
+  const known = ARGUMENTS[verb];
+  for (const name of Object.keys(args)) {
+    if (!Object.hasOwn(known, name)) {
+      const expected = Object.keys(known).join(', ') || 'none';
+      throw new ControlError(
+        'bad_args',
+        `${verb} has no argument ${shown(name)}: expected ${expected}`,
+      );
+    }
+  }
+  for (const [name, argument] of Object.entries(known)) {
+    const value = Object.hasOwn(args, name) ? args[name] : undefined;
+    if (value === undefined && !argument.required) continue;
+    if (typeof value !== 'string' || !argument.test(value)) {
+      throw new ControlError(
+        'bad_args',
+        `${name} of ${verb} cannot be ${shown(value)}: expected ${argument.expected}`,
+      );
+    }
+  }
+}
+
+/** A foreign value inside a message: short, on one line, harmless to a terminal. */
+function shown(value: unknown): string {
+  const text = value === undefined ? 'missing' : (JSON.stringify(value) ?? typeof value);
+  const cut = text.length > 64 ? `${text.slice(0, 64)}...` : text;
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is replaced
+  return cut.replace(/[\x00-\x1f\x7f-\x9f]/g, '?');
+}

@@ -1,0 +1,85 @@
+// What a handler writes to its client before its result: frames, never faster than they are read.
+import type { Socket } from 'node:net';
+import { RECORD_SIZE } from '../../kernel/record/layout.js';
+import { ControlError } from './error.js';
+import {
+  FRAME_PAYLOAD_MAX,
+  frameHeader,
+  type JsonObject,
+  jsonFrame,
+  KIND_RECORDS,
+} from './frame.js';
+
+/** Whole records in one frame, at most. */
+const FRAME_RECORDS_MAX = Math.floor(FRAME_PAYLOAD_MAX / RECORD_SIZE);
+
+export class Reply {
+  private readonly abort = new AbortController();
+  private readonly onGone = (): void => this.abort.abort();
+
+  constructor(
+    private readonly socket: Socket,
+    private readonly stallMs: number,
+  ) {
+    if (socket.destroyed) this.abort.abort();
+    // A client has nothing more to say; reading on is how its leaving is noticed.
+    socket.on('close', this.onGone).on('end', this.onGone).on('data', this.onExtra).resume();
+  }
+
+  /** Fires when the client is gone, for handlers that wait for something. */
+  get signal(): AbortSignal {
+    return this.abort.signal;
+  }
+
+  async json(object: JsonObject): Promise<void> {
+    await this.write(jsonFrame(object));
+  }
+
+  /**
+   * n * RECORD_SIZE bytes, in frames within their bound. Resolves when more may be written, and by
+   * then the bytes are no longer needed. Throws `closed` or `slow_reader`, which ends the handler.
+   */
+  async records(bytes: Uint8Array): Promise<void> {
+    const step = FRAME_RECORDS_MAX * RECORD_SIZE;
+    for (let offset = 0; offset < bytes.length; offset += step) {
+      const payload = bytes.subarray(offset, offset + step);
+      const header = frameHeader(KIND_RECORDS, payload.length);
+      await this.write(Buffer.concat([header, payload]));
+    }
+  }
+
+  dispose(): void {
+    this.socket.off('close', this.onGone).off('end', this.onGone).off('data', this.onExtra);
+  }
+
+  private readonly onExtra = (): void => {
+    this.socket.destroy();
+  };
+
+  private async write(bytes: Buffer): Promise<void> {
+    if (this.socket.destroyed) throw gone();
+    if (this.socket.write(bytes)) return;
+    await this.drained();
+  }
+
+  private drained(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const settle = (act: () => void): void => {
+        clearTimeout(timer);
+        this.socket.off('drain', onDrain).off('close', onClose);
+        act();
+      };
+      const onDrain = (): void => settle(resolve);
+      const onClose = (): void => settle(() => reject(gone()));
+      const timer = setTimeout(() => {
+        const message = `the client has read nothing for ${this.stallMs} ms`;
+        settle(() => reject(new ControlError('slow_reader', message)));
+      }, this.stallMs);
+      this.socket.on('drain', onDrain).on('close', onClose);
+    });
+  }
+}
+
+function gone(): ControlError {
+  return new ControlError('closed', 'the client is gone');
+}
