@@ -1,0 +1,24 @@
+// Long work in short pieces: no task keeps the event loop from packets and requests for long.
+
+/** Well under the 10 ms that no task may exceed, since a piece of work ends after it looks. */
+const TASK_MS_MAX = 4;
+
+/** Asked between pieces of work; lets the event loop turn when the time of this task is up. */
+export class Breath {
+  private since = performance.now();
+
+  async take(): Promise<void> {
+    if (performance.now() - this.since < TASK_MS_MAX) return;
+    await turn();
+    this.since = performance.now();
+  }
+}
+
+/** One turn of the event loop: whatever has arrived by now is handled before this returns. */
+export function turn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
+
+export function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}

@@ -1,0 +1,25 @@
+// What keeps the daemon, or one of its operations, from doing what was asked.
+
+export type DaemonErrorCode =
+  | 'USAGE' // the command line
+  | 'START' // the process that -d started did not come up
+  | 'RUNNING' // another daemon answers on the control socket
+  | 'LINK' // the interface of the link has no address
+  | 'LOG_FILE' // cannot be opened
+  | 'TRACK_FILE' // cannot be written
+  | 'BUSY' // an operation that excludes this one is under way
+  | 'ARGUMENT' // of a request on the control socket
+  | 'NOT_OWNER' // hand over what this node does not have
+  | 'NO_PEER' // nobody to hand over to
+  | 'TABLE_FULL'; // commit did not find room for everything
+
+/** The message is a sentence for the operator, with the remedy. */
+export class DaemonError extends Error {
+  constructor(
+    readonly code: DaemonErrorCode,
+    message: string,
+  ) {
+    super(message);
+    this.name = 'DaemonError';
+  }
+}

@@ -1,0 +1,63 @@
+#!/bin/sh
+# What a node does when VRRP moves the virtual addresses: keepalived's notify script, with the order
+# of conntrackd's script of the same name. Usable from ucarp's up and down scripts too.
+#
+#   primary-backup.sh primary | backup | fault
+#
+#   SPLICECTL     the command line of splicectl          (default: splicectl)
+#   SPLICED_CONF  the configuration file of the daemon   (default: /etc/spliced/spliced.conf)
+#
+# Exit status: 0 when every step was done, else that of the last step that was not. A step that
+# fails does not keep the later ones from being tried: half a takeover is better than none.
+
+SPLICECTL="${SPLICECTL:-splicectl -C ${SPLICED_CONF:-/etc/spliced/spliced.conf}}"
+status=0
+
+say() {
+  echo "$(date '+%Y-%m-%dT%H:%M:%S%z') primary-backup.sh: $*" >&2
+}
+
+step() {
+  # SPLICECTL is a command with its arguments: it is meant to be split
+  # shellcheck disable=SC2086
+  $SPLICECTL "$@"
+  result=$?
+  if [ "$result" -ne 0 ]; then
+    say "splicectl $* failed with exit status $result"
+    status=$result
+  fi
+}
+
+case "$1" in
+  primary)
+    # The peers' entries become this node's own, in its kernel; the guard ends GuardTimeout later.
+    step commit
+    # What could not be committed is of no use to anybody now. The internal cache is not flushed, as
+    # conntrackd's script does: commit has moved the entries there, and a peer that asked between
+    # the flush and the resync would be told that there are none.
+    step flush external
+    # The internal cache is held to the kernel table: entries that had to give way are dropped ...
+    step resync
+    # ... and the other nodes learn all that this one owns.
+    step bulk
+    ;;
+  backup)
+    # Not the owner any more: the guard is armed for the next takeover. conntrackd's script shortens
+    # the kernel's timers here. spliced does it by itself, and not before a peer has taken over: what
+    # the peer owns goes out of this kernel, and only what it never learnt of is left to age. If
+    # nobody takes over, the address comes back to flows that were not hurt.
+    step role backup
+    # All that the other nodes own, in case this one has just come up.
+    step request
+    ;;
+  fault)
+    step role fault
+    ;;
+  *)
+    say "unknown state '$1': expected primary, backup or fault"
+    exit 2
+    ;;
+esac
+
+say "$1: $([ "$status" -eq 0 ] && echo done || echo "ended with exit status $status")"
+exit "$status"
