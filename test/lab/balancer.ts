@@ -1,9 +1,14 @@
+import { execFile } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { ControlError, call, type StatusResult } from '../../daemon/control/index.js';
+import { RECORD_SIZE } from '../../kernel/record/layout.js';
+import { nodeId, RecordView } from '../../kernel/record/record.js';
 import type { Lab } from './lab.js';
 import {
   addressOf,
-  BALANCERS,
   type BalancerName,
   CLIENT_ADDRESS,
   SERVER_SIDE_ADDRESS,
@@ -92,7 +97,55 @@ ${WEB_SERVERS.map((web) => `  real_server ${addressOf(web, 'servers')} 80`).join
     this.lab.start(this.name, name, [process.execPath, built(program), ...args]);
   }
 
-  get peer(): BalancerName {
-    return this.name === BALANCERS[0] ? BALANCERS[1] : BALANCERS[0];
+  /** The daemon answers and has set up its kernel part. */
+  async ready(): Promise<void> {
+    await this.lab.until(
+      `spliced on ${this.name}`,
+      15,
+      async () => (await this.status()) !== undefined,
+    );
+  }
+
+  /** undefined while no daemon answers. */
+  async status(): Promise<StatusResult | undefined> {
+    try {
+      return await call(this.socket, 'status', {}, {}, { idleMs: 2000 });
+    } catch (error) {
+      if (error instanceof ControlError) return undefined;
+      throw error;
+    }
+  }
+
+  /** Client ports of the splices that were born on `origin` and of which this node has a copy. */
+  async portsHeldFor(origin: BalancerName): Promise<number[]> {
+    const ports: number[] = [];
+    const born = nodeId(origin);
+    const collect = (bytes: Uint8Array) => {
+      for (let at = 0; at < bytes.length; at += RECORD_SIZE) {
+        const record = new RecordView(bytes, at);
+        if (record.origin === born) ports.push(record.sport(0));
+      }
+    };
+    for (const what of ['external', 'internal'] as const) {
+      await call(this.socket, 'dump', { what }, { records: collect });
+    }
+    return ports;
+  }
+
+  /** State by client port, from the pinned table, which needs no process of the node. */
+  statesByPort(): Map<number, string> {
+    const states = new Map<number, string>();
+    const rows = readFileSync(join(this.pinPath, 'table'), 'utf8').trimEnd().split('\n').slice(1);
+    for (const row of rows) {
+      const [, port, , , , , , , state] = row.split(/\s+/);
+      states.set(Number.parseInt(port, 16), state);
+    }
+    return states;
+  }
+
+  /** Runs splicectl as an operator would; resolves when it has ended well. */
+  async splicectl(...args: string[]): Promise<string> {
+    const argv = [built('cli/main.js'), '-C', this.splicedConfig, ...args];
+    return (await promisify(execFile)(process.execPath, argv, { timeout: 30_000 })).stdout;
   }
 }

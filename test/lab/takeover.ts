@@ -27,7 +27,10 @@ export interface TakeoverOptions {
 
 /** The node goes when so much of the transfers has begun; the rest begins around and after it. */
 const TAKEOVER_SHARE = 5 / 6;
-const WATCH_UPLOADS_EVERY_MS = 40;
+/** Looking at a hundred uploads is work for the machine's few processors: often only when it counts. */
+const WATCH_UPLOADS_SLOW_MS = 500;
+const WATCH_UPLOADS_FAST_MS = 40;
+const RESUME_MS_MAX = 20_000;
 const WATCH_AHEAD_MS = 400;
 
 /** Tells when an address comes to or leaves a node, to the millisecond, from its own kernel. */
@@ -126,8 +129,9 @@ export class Takeover {
     this.#say(
       `transfers begin, ${Math.round((options.flows * 1000) / options.startsOverMs)} a second, through lb-a`,
     );
+    const uploads = new UploadWatch(lab, traffic, WATCH_UPLOADS_SLOW_MS);
     await pause(options.startsOverMs * TAKEOVER_SHARE - WATCH_AHEAD_MS);
-    const uploads = new UploadWatch(lab, traffic, WATCH_UPLOADS_EVERY_MS);
+    uploads.every(WATCH_UPLOADS_FAST_MS);
     const watch = { a: new AddressWatch(lab, 'lb-a'), b: new AddressWatch(lab, 'lb-b') };
     await pause(WATCH_AHEAD_MS);
 
@@ -148,9 +152,10 @@ export class Takeover {
     );
     const held = new Set(moment.held);
     for (const port of await this.b.portsHeldFor('lb-a')) held.add(port);
-    await pause(1000);
-    uploads.stop();
+    await this.#allResumed(traffic, moment.at, watch.b.came);
+    uploads.every(WATCH_UPLOADS_SLOW_MS);
     await traffic.finished;
+    uploads.stop();
     this.#say('all transfers have ended');
     return account(
       traffic.transfers,
@@ -158,7 +163,7 @@ export class Takeover {
       {
         mode: options.mode,
         takeoverMs: served - moment.at,
-        guardHeld: await this.b.counter('guard_held'),
+        guardHeld: (await this.b.status())?.guard.held ?? 0,
       },
     );
   }
@@ -187,7 +192,7 @@ export class Takeover {
     );
     const before = performance.now();
     traffic.takeover(before);
-    await this.a.handOver();
+    await this.a.splicectl('handover');
     await this.lab.until('lb-a to let go of the address', 10, () => watch.went > 0);
     const held = new Set(await this.b.portsHeldFor('lb-a'));
     const states = this.a.statesByPort();
@@ -195,6 +200,16 @@ export class Takeover {
     this.#roles['lb-b'] = 'taking over';
     this.#say(`lb-a lets go, ${Math.round(watch.went - before)} ms after it was told`);
     return { at: watch.went, held, states };
+  }
+
+  /** Waits until the pause of every transfer that was under way has ended, or it has itself. */
+  async #allResumed(traffic: Traffic, at: number, servedFrom: number): Promise<void> {
+    const deadline = performance.now() + RESUME_MS_MAX;
+    const waiting = () =>
+      traffic.live.some((t) => t.begun < at && t.lastByteAt < servedFrom) &&
+      performance.now() < deadline;
+    while (waiting()) await pause(20);
+    await pause(500);
   }
 
   #keepDrawing(): NodeJS.Timeout {
@@ -216,12 +231,13 @@ export class Takeover {
     const completed = ended.filter((t) => t.outcome?.ok).length;
     const node = async (balancer: Balancer): Promise<NodeView> => {
       const role = this.#roles[balancer.name];
-      const holding = role === 'starting' || role === 'DEAD' ? undefined : await balancer.holding();
+      const dumb = role === 'starting' || role === 'DEAD';
+      const status = dumb ? undefined : await balancer.status();
       return {
         name: balancer.name,
         role,
-        splices: holding?.own ?? 0,
-        copies: holding?.copies ?? 0,
+        splices: status?.internal.entries ?? 0,
+        copies: status?.external.entries ?? 0,
       };
     };
     return {

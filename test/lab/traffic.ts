@@ -66,24 +66,38 @@ export class Traffic {
  * what curl has written may still be waiting in a socket buffer.
  */
 export class UploadWatch {
-  readonly #child: ChildProcess;
+  #child: ChildProcess | undefined;
 
-  constructor(lab: Lab, traffic: Traffic, everyMs: number) {
-    const look = `while :; do ss -tinOH dst ${CLIENT_ADDRESS} and sport ge :${FIRST_PORT.upload} || exit; sleep ${everyMs / 1000}; done`;
-    this.#child = lab.spawn('client', ['/bin/sh', '-c', look], {
+  constructor(
+    readonly lab: Lab,
+    readonly traffic: Traffic,
+    everyMs: number,
+  ) {
+    this.every(everyMs);
+  }
+
+  /** Looks this often from now on. */
+  every(ms: number): void {
+    this.stop();
+    const ours = `dst ${CLIENT_ADDRESS} and sport ge :${FIRST_PORT.upload}`;
+    const look = `while ss -tinOH ${ours}; do sleep ${ms / 1000}; done`;
+    const child = this.lab.spawn('client', ['/bin/sh', '-c', look], {
       stdio: ['ignore', 'pipe', 'ignore'],
     });
-    this.#child.on('error', () => {});
-    if (!this.#child.stdout) return;
-    createInterface(this.#child.stdout).on('line', (line) => {
-      const port = /:(\d+)\s+\S+:80\s/.exec(line)?.[1];
-      const acked = /bytes_acked:(\d+)/.exec(line)?.[1];
-      if (port === undefined || acked === undefined) return;
-      traffic.transfers[Number(port) - FIRST_PORT.upload]?.progress(Number(acked));
-    });
+    child.on('error', () => {});
+    if (child.stdout) createInterface(child.stdout).on('line', (line) => this.#see(line));
+    this.#child = child;
   }
 
   stop(): void {
-    this.#child.kill('SIGKILL');
+    this.#child?.kill('SIGKILL');
+    this.#child = undefined;
+  }
+
+  #see(line: string): void {
+    const port = /:(\d+)\s+\S+:80\s/.exec(line)?.[1];
+    const acked = /bytes_acked:(\d+)/.exec(line)?.[1];
+    if (port === undefined || acked === undefined) return;
+    this.traffic.transfers[Number(port) - FIRST_PORT.upload]?.progress(Number(acked));
   }
 }

@@ -89,6 +89,7 @@ export class Transfer {
             this.outcome = { ok: false, why: 'wrong bytes', said: `sha256 ${found}` };
           } else {
             this.outcome = { ok: true };
+            this.bytes = sample.bytes;
           }
           resolve();
         } catch (error) {

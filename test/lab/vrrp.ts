@@ -6,14 +6,16 @@ import { BALANCERS, type BalancerName, CLIENT_ADDRESS, SERVER_SIDE_ADDRESS } fro
 
 const NOTIFY = fileURLToPath(new URL('../../scripts/primary-backup.sh', import.meta.url));
 
-/** spliced writes 1 here while this node should not be (or stay) the active one. */
+/** spliced writes here what is to be added to the node's priority. */
 export function trackFile(lab: Lab, node: BalancerName): string {
   return lab.path(node, 'in-sync');
 }
 
 /**
- * Both addresses stand in one instance, so that they move together. With weight 0 a track file
- * that is not 0 means FAULT: keepalived then sends priority 0 at once and lets go.
+ * Both addresses stand in one instance, so that they move together. The number in the track file
+ * is added to the priority (weight 1), and below -253 it means FAULT: keepalived then sends priority
+ * 0 at once and lets go. The priorities are high because VRRP's skew time, by which the lower of two
+ * waits longer, is (256 - priority) / 256 of the interval (RFC 5798 section 6.1).
  */
 function config(lab: Lab, node: BalancerName, notify: string): string {
   return `global_defs {
@@ -25,7 +27,7 @@ function config(lab: Lab, node: BalancerName, notify: string): string {
 }
 track_file in_sync {
   file ${trackFile(lab, node)}
-  weight 0
+  weight 1
 }
 vrrp_instance pair {
   state BACKUP
@@ -33,7 +35,7 @@ vrrp_instance pair {
   interface eth0
   virtual_router_id 51
   version 3
-  priority ${node === BALANCERS[0] ? 100 : 90}
+  priority ${node === BALANCERS[0] ? 250 : 240}
   advert_int 0.1
   virtual_ipaddress {
     ${CLIENT_ADDRESS}/32 dev eth0

@@ -8,6 +8,7 @@ export interface Sample {
   name: string;
   path: string;
   sha256: string;
+  bytes: number;
 }
 
 /** Files of random bytes, in memory, so that no disk takes part. */
@@ -25,7 +26,8 @@ export class Content {
       const name = `sample-${i}`;
       const path = join(this.root, 'get', name);
       fs.writeFileSync(path, data);
-      this.samples.push({ name, path, sha256: createHash('sha256').update(data).digest('hex') });
+      const sha256 = createHash('sha256').update(data).digest('hex');
+      this.samples.push({ name, path, sha256, bytes });
     }
   }
 
