@@ -9,7 +9,7 @@ import type { ValueType } from './types.js';
 export interface Directive {
   /** Arguments, one word each. */
   readonly args?: readonly ValueType<unknown>[];
-  /** Takes every further word of its line, one at least. */
+  /** Takes one further word at least, up to the line's end or the name of the next directive. */
   readonly rest?: ValueType<unknown>;
   /** Optional groups after the arguments, each begun by its keyword: `dev eth0`. */
   readonly options?: Readonly<Record<string, readonly ValueType<unknown>[]>>;
@@ -128,7 +128,7 @@ class Checker {
     }
     if (!before) seen.set(name, head.at);
 
-    const taken = this.takeArguments(head, directive, words);
+    const taken = this.takeArguments(head, directive, words, schema);
     if (!taken) return undefined;
     const left = words.slice(taken.used);
     const block = left.length === 0 ? statement.block : undefined;
@@ -138,8 +138,8 @@ class Checker {
       section.add({ name, at: head.at, values, valuesAt, options, block: children });
     }
     if (left.length === 0) return undefined;
-    if (!Object.hasOwn(schema, (left[0] as Word).text)) {
-      const extra = left[0] as Word;
+    const extra = left[0] as Word;
+    if (!begins(extra, schema)) {
       this.problems.add(
         extra.at,
         `unexpected ${shown(extra.text)} after ${usage(name, directive)}`,
@@ -153,6 +153,7 @@ class Checker {
     head: Word,
     directive: Directive,
     words: readonly Word[],
+    schema: Schema,
   ):
     | {
         used: number;
@@ -195,7 +196,8 @@ class Checker {
     }
     if (directive.rest) {
       if (used === words.length) return lacking(directive.rest);
-      while (used < words.length) values.push(take(directive.rest));
+      do values.push(take(directive.rest));
+      while (used < words.length && !begins(words[used] as Word, schema));
     }
     for (;;) {
       const key = words[used]?.text;
@@ -236,6 +238,11 @@ class Checker {
           .join(', ')}`;
     this.problems.add(head.at, `unknown directive ${shown(head.text)} ${where}: ${expected}`);
   }
+}
+
+/** A quoted word is never a directive, so that an argument may have any text. */
+function begins(word: Word, schema: Schema): boolean {
+  return !word.quoted && Object.hasOwn(schema, word.text);
 }
 
 function usage(name: string, directive: Directive): string {

@@ -82,6 +82,13 @@ Debug no
   assert.is(root.value('Debug'), false);
 });
 
+grammar('words of any number end where the next directive of the block begins', () => {
+  const root = read(`${GOOD}Names a b "Wait" Wait 3 Debug No\n`);
+  assert.equal(root.one('Names')?.values, ['a', 'b', 'Wait']);
+  assert.is(root.value('Wait'), 3);
+  assert.is(root.value('Debug'), false);
+});
+
 grammar('a byte-order mark, CRLF and a last line without an end are no errors', () => {
   assert.is(read(`\uFEFF${GOOD}Wait 3\r\n\r\nDebug Yes`).value('Debug'), true);
 });

@@ -1,0 +1,106 @@
+#!/usr/bin/env node
+// spliced, the daemon: its command line, its signals, its exit status.
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { ConfigError } from '../config/index.js';
+import { CONFIG_FILE_DEFAULT, loadSettings, type Settings } from './config.js';
+import { reportFailure, reportReady, startDetached } from './daemonize.js';
+import { DaemonError } from './error.js';
+import { type Log, openLog } from './log.js';
+import { LOG_FILE_DEFAULT } from './schema.js';
+
+const USAGE = `usage: spliced [-C FILE] [-d] [-t]
+  -C, --config FILE   configuration (default ${CONFIG_FILE_DEFAULT})
+  -d, --daemonize     go to the background when ready; the log goes to a file
+  -t, --test          check the configuration and exit
+  -h, --help          this text`;
+
+/** What keeps the daemon from starting: configuration, privileges, kernel, another daemon. */
+const EXIT_CANNOT_START = 2;
+const EXIT_BROKEN = 1;
+
+interface Options {
+  readonly config: string;
+  readonly daemonize: boolean;
+  readonly test: boolean;
+  readonly help: boolean;
+}
+
+function options(args: string[]): Options {
+  try {
+    const { values } = parseArgs({
+      args,
+      options: {
+        config: { type: 'string', short: 'C' },
+        daemonize: { type: 'boolean', short: 'd' },
+        test: { type: 'boolean', short: 't' },
+        help: { type: 'boolean', short: 'h' },
+      },
+    });
+    return {
+      config: values.config ?? CONFIG_FILE_DEFAULT,
+      daemonize: values.daemonize ?? false,
+      test: values.test ?? false,
+      help: values.help ?? false,
+    };
+  } catch (error) {
+    throw new DaemonError('USAGE', `${(error as Error).message}\n${USAGE}`);
+  }
+}
+
+async function main(args: string[]): Promise<void> {
+  const chosen = options(args);
+  if (chosen.help) {
+    process.stdout.write(`${USAGE}\n`);
+    return;
+  }
+  const settings = loadSettings(chosen.config);
+  if (chosen.test) {
+    process.stdout.write(`${chosen.config}: the configuration is good\n`);
+    return;
+  }
+  if (chosen.daemonize) {
+    await startDetached(fileURLToPath(import.meta.url), ['-C', chosen.config]);
+    return;
+  }
+  await serve(settings);
+}
+
+async function serve(settings: Settings): Promise<void> {
+  // Nobody reads the standard output of a process that -d has started.
+  const logFile = settings.logFile ?? (process.connected ? LOG_FILE_DEFAULT : undefined);
+  const log = openLog(logFile, settings.nodeName);
+  // Loaded late: it opens libbpf, which checking a file (-t) does not need.
+  const { Daemon } = await import('./daemon.js');
+  const daemon = new Daemon(settings, log);
+  surviveNothing(log);
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    process.on(signal, () => {
+      log.info({ signal }, 'stopping; the splices go on');
+      void daemon.stop();
+    });
+  }
+  process.on('SIGHUP', () => daemon.reload());
+  await daemon.start();
+  reportReady();
+}
+
+/**
+ * An error that nobody expected: said, and then the end. The kernel's table stays as it is, and the
+ * next daemon picks it up; one that goes on with half a state would replicate it.
+ */
+function surviveNothing(log: Log): void {
+  process.on('uncaughtException', (error, origin) => {
+    log.fatal({ error: { message: error.message, stack: error.stack }, origin }, 'internal error');
+    process.exit(EXIT_BROKEN);
+  });
+}
+
+main(process.argv.slice(2)).catch((error: unknown) => {
+  const message = error instanceof Error ? error.message : String(error);
+  const expected = error instanceof Error && error.name !== 'Error' && error.name !== 'TypeError';
+  const text = expected || !(error instanceof Error) ? message : (error.stack ?? message);
+  process.stderr.write(error instanceof ConfigError ? `${text}\n` : `spliced: ${text}\n`);
+  reportFailure(text);
+  process.exitCode = expected ? EXIT_CANNOT_START : EXIT_BROKEN;
+});

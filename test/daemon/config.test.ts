@@ -1,0 +1,216 @@
+// spliced.conf: what the daemon makes of it, and where it says that an error is.
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { ConfigError } from '../../config/index.js';
+import { loadSettings } from '../../daemon/config.js';
+
+const SAMPLE = fileURLToPath(new URL('../../etc/spliced.conf', import.meta.url));
+const MAIN = fileURLToPath(new URL('../../daemon/main.ts', import.meta.url));
+const directory = mkdtempSync(join(tmpdir(), 'spliced-config-'));
+const file = join(directory, 'a.conf');
+
+const GOOD = `Sync { Multicast { Interface eth2 } }
+Kernel { Interface eth0 eth1 Cgroup /c }
+General { NodeName a }
+`;
+const cleanup = (): void => rmSync(directory, { recursive: true, force: true });
+
+function problems(text: string): string[] {
+  writeFileSync(file, text);
+  try {
+    loadSettings(file);
+  } catch (error) {
+    assert.instance(error, ConfigError);
+    return (error as ConfigError).message.split('\n').map((line) => line.replace(file, 'F'));
+  }
+  return [];
+}
+
+const settings = suite('settings');
+
+settings('the sample is good, and its commented values are the defaults', () => {
+  const sample = loadSettings(SAMPLE);
+  assert.equal(sample.sync, {
+    mode: 'ftfw',
+    resendQueueSize: 131072,
+    ackWindowSize: 300,
+    purgeTimeoutMs: 60000,
+    startupResync: true,
+  });
+  assert.equal(sample.kernel.interfaces, ['eth0', 'eth1']);
+  assert.is(sample.kernel.tableSize, 131072);
+  assert.is(sample.failover.guardTimeoutMs, 2000);
+  assert.equal(sample.failover.virtualAddresses, ['192.0.2.100']);
+  assert.is(sample.socketPath, '/run/spliced/spliced.ctl');
+  assert.is(sample.logFile, undefined);
+});
+
+settings('every directive of a full file arrives', () => {
+  writeFileSync(
+    file,
+    `Sync {
+  Mode NACK { ResendQueueSize 2048 ACKWindowSize 10 PurgeTimeout 5m StartupResync No
+              DisableExternalCache No Defer No }
+  Multicast Default { IPv4_address 239.1.2.3 Group 4000 IPv4_interface 10.0.0.1 Interface eth2
+                      SndSocketBuffer 8192 RcvSocketBuffer 16384 }
+}
+Kernel {
+  Interface eth0
+  Interface eth1
+  TableSize 1024
+  Timeouts { established 432000  finwait 120  timewait 2m }
+  PinPath /sys/fs/bpf/x
+  Cgroup /sys/fs/cgroup/x
+}
+General { NodeName lb-a HashLimit 2048 UNIX { Path /tmp/x.ctl } LogFile /tmp/x.log }
+Failover {
+  VirtualAddress 192.0.2.100 dev eth0
+  VirtualAddress 192.0.2.101
+  GuardTimeout 500ms
+  TrackFile /tmp/track
+}
+`,
+  );
+  assert.equal(loadSettings(file), {
+    file,
+    nodeName: 'lb-a',
+    hashLimit: 2048,
+    socketPath: '/tmp/x.ctl',
+    logFile: '/tmp/x.log',
+    sync: {
+      mode: 'ftfw',
+      resendQueueSize: 2048,
+      ackWindowSize: 10,
+      purgeTimeoutMs: 300000,
+      startupResync: false,
+    },
+    multicast: {
+      address: '239.1.2.3',
+      port: 4000,
+      interface: 'eth2',
+      interfaceAddress: '10.0.0.1',
+      sendBuffer: 8192,
+      receiveBuffer: 16384,
+    },
+    kernel: {
+      interfaces: ['eth0', 'eth1'],
+      tableSize: 1024,
+      timeouts: { established: 432000, finwait: 120, timewait: 120 },
+      pinPath: '/sys/fs/bpf/x',
+      cgroup: '/sys/fs/cgroup/x',
+    },
+    failover: {
+      guardTimeoutMs: 500,
+      virtualAddresses: ['192.0.2.100', '192.0.2.101'],
+      trackFile: '/tmp/track',
+    },
+  });
+});
+
+const errors = suite('errors');
+const REFUSED = 'not supported in this version';
+const cases: [what: string, text: string, ...expected: string[]][] = [
+  [
+    'what this version does not do is refused at its place',
+    `${GOOD}Failover { VirtualAddress 2001:db8::1 }
+Sync2 { }
+Include /etc/x
+`,
+    `F:4:27: VirtualAddress 2001:db8::1: ${REFUSED}: IPv6 splices are not; expected an IPv4 address`,
+    'F:5:1: unknown directive "Sync2" at the top of the file: did you mean Sync?',
+    `F:6:1: Include: ${REFUSED}: write everything in one file`,
+  ],
+  [
+    'modes and links of later versions',
+    `Sync {
+  Mode ALARM { Defer Yes }
+  Authentication { KeyFile /etc/spliced/sync.key }
+  Redis { URL redis://x }
+  Multicast { Interface eth2 IPv4_address 10.0.0.1 }
+}
+Kernel { Interface eth0 Cgroup /c }
+General { NodeName a Metrics { Listen 127.0.0.1:9179 } }
+`,
+    `F:2:8: Mode ALARM: ${REFUSED}: expected FTFW`,
+    `F:2:22: Defer Yes: ${REFUSED}: a splice begins without waiting for a peer`,
+    `F:3:3: Authentication: ${REFUSED}: keep the link between the nodes to themselves`,
+    `F:4:3: Redis: ${REFUSED}: use Multicast`,
+    'F:5:43: IPv4_address 10.0.0.1: not a multicast address: expected one from 224.0.0.0 to 239.255.255.255',
+    `F:8:22: Metrics: ${REFUSED}: splicectl stats has the figures`,
+  ],
+  [
+    'what is missing, told at the end of its block',
+    'Sync { }\nKernel { }\n',
+    'F:1:8: Multicast is missing: the block of Sync needs one',
+    'F:2:10: Interface is missing: the block of Kernel needs one',
+  ],
+  [
+    'one value against another',
+    `${GOOD}Failover { VirtualAddress 192.0.2.1 dev eth7
+ VirtualAddress 192.0.2.1
+}`,
+    'F:4:12: eth7 is not a served interface: expected one of eth0, eth1',
+    'F:5:2: VirtualAddress 192.0.2.1 is named twice: expected each one once',
+  ],
+  [
+    'numbers outside their range',
+    `Sync { Multicast { Interface eth2 Group 0 } }
+Kernel { Interface eth0 TableSize 5 Timeouts { established 0 } Cgroup /c }
+General { NodeName "a b" }
+`,
+    'F:1:41: "0" is not what Group takes: expected a port from 1 to 65535',
+    'F:2:35: "5" is not what TableSize takes: expected a whole number from 64 to 8388608',
+    'F:2:60: "0" is not what established takes: expected a time from 1 to 2592000 seconds (a number, or one with ms, s, m, h or d)',
+    'F:3:20: "a b" is not what NodeName takes: expected a name of 1 to 63 letters, digits, ".", "_" or "-"',
+  ],
+];
+for (const [what, text, ...expected] of cases) {
+  errors(what, () => assert.equal(problems(text), expected));
+}
+
+const program = suite('spliced -t');
+
+function spliced(...args: string[]): { status: number | null; out: string; err: string } {
+  const run = spawnSync(process.execPath, ['--import', 'tsx', MAIN, ...args], {
+    encoding: 'utf8',
+    timeout: 20_000,
+  });
+  return { status: run.status, out: run.stdout, err: run.stderr };
+}
+
+program('says that a good file is good, and exits 0', () => {
+  writeFileSync(file, GOOD);
+  const { status, out, err } = spliced('-t', '-C', file);
+  assert.equal([status, out, err], [0, `${file}: the configuration is good\n`, '']);
+});
+
+program('tells every problem on standard error, and exits 2', () => {
+  writeFileSync(file, 'Snyc { }\nKernel 3\n');
+  const { status, out, err } = spliced('-t', '-C', file);
+  assert.is(status, 2);
+  assert.is(out, '');
+  assert.match(
+    err,
+    `${file}:1:1: unknown directive "Snyc" at the top of the file: did you mean Sync?\n`,
+  );
+  assert.match(err, `${file}:2:8: unexpected "3" after Kernel, which takes no argument\n`);
+});
+
+program('a file that is not there, and an unknown option, are exit 2 too', () => {
+  const missing = spliced('-t', '-C', join(directory, 'none'));
+  assert.is(missing.status, 2);
+  assert.match(missing.err, `${join(directory, 'none')}:1:1: the file cannot be read (ENOENT)`);
+  const unknown = spliced('-q');
+  assert.is(unknown.status, 2);
+  assert.match(unknown.err, 'usage: spliced');
+});
+
+program.after(cleanup);
+settings.run();
+errors.run();
+program.run();
