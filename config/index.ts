@@ -2,7 +2,7 @@
 import { readFileSync, statSync } from 'node:fs';
 import { ConfigError, Problems } from './error.js';
 import type { Grammar } from './lexer.js';
-import { parse } from './parser.js';
+import { type Block, parse } from './parser.js';
 import { check, type Schema, type Section } from './schema.js';
 
 export {
@@ -49,6 +49,14 @@ export function loadConfig<T>(
   more: (root: Section, problems: Problems) => T,
 ): T {
   return readConfig(file, readText(file), schema, grammar, more);
+}
+
+/** A file by its grammar alone, for a reader that looks for one directive of it. */
+export function readTree(file: string, grammar: Grammar): Block {
+  const problems = new Problems();
+  const tree = parse(file, readText(file), grammar, problems);
+  problems.throwIfAny();
+  return tree;
 }
 
 function readText(file: string): string {
