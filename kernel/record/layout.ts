@@ -1,0 +1,293 @@
+// Generated from record.h by kernel/generate-layout.ts. Change the header, then build.
+
+export const RECORD_VERSION = 1;
+export const BATCH_ITEMS = 512;
+export const SOL_SPLICE = 0x53504c43;
+
+/** struct splice_batch_item: size and offsets in bytes. */
+export const BATCH_ITEM_SIZE = 160;
+export const BatchItemOffset = {
+  record: 0,
+  result: 152,
+  slot: 156,
+} as const;
+
+/** struct splice_call: size and offsets in bytes. */
+export const CALL_SIZE = 80;
+export const CallOffset = {
+  pending: 0,
+  tuple: 8,
+} as const;
+
+/** struct splice_entry: size and offsets in bytes. */
+export const ENTRY_SIZE = 264;
+export const EntryOffset = {
+  record: 0,
+  live: 152,
+} as const;
+
+/** struct splice_event: size and offsets in bytes. */
+export const EVENT_SIZE = 160;
+export const EventOffset = {
+  type: 0,
+  lost: 4,
+  record: 8,
+} as const;
+
+/** struct splice_leg_ref: size and offsets in bytes. */
+export const LEG_REF_SIZE = 16;
+export const LegRefOffset = {
+  id: 0,
+  slot: 8,
+  leg: 12,
+} as const;
+
+/** struct splice_live: size and offsets in bytes. */
+export const LIVE_SIZE = 112;
+export const LiveOffset = {
+  lastSeenNs: 0,
+  timeoutMs: 8,
+  shortened: 12,
+  settled: 13,
+  copied: 14,
+  finKnown: 15,
+  ownEnd: 16,
+  localNext: 24,
+  seenEnd: 32,
+  seenAck: 40,
+  seenWindow: 48,
+  finEnd: 56,
+  tsSent: 64,
+  seen: 72,
+  pad: 74,
+  packets: 80,
+  bytes: 96,
+} as const;
+
+/** struct splice_mailbox: size and offsets in bytes. */
+export const MAILBOX_SIZE = 81944;
+export const MailboxOffset = {
+  op: 0,
+  flags: 4,
+  count: 8,
+  cursor: 12,
+  argument: 16,
+  pad: 20,
+  items: 24,
+} as const;
+
+/** struct splice_record: size and offsets in bytes. */
+export const RECORD_SIZE = 152;
+export const RecordOffset = {
+  id: 0,
+  incarnation: 8,
+  origin: 16,
+  owner: 20,
+  epoch: 24,
+  remainingMs: 28,
+  generation: 32,
+  flags: 36,
+  state: 38,
+  tuple: 40,
+  seqD: 112,
+  tsvalD: 120,
+  base: 128,
+  wscaleIn: 136,
+  wscaleOut: 138,
+  idleMs: 140,
+  mss: 144,
+  options: 148,
+  version: 149,
+  reserved: 150,
+} as const;
+
+/** struct splice_service: size and offsets in bytes. */
+export const SERVICE_SIZE = 36;
+export const ServiceOffset = {
+  vaddr: 0,
+  raddr: 16,
+  vport: 32,
+  rport: 34,
+} as const;
+
+/** struct splice_snapshot: size and offsets in bytes. */
+export const SNAPSHOT_SIZE = 48;
+export const SnapshotOffset = {
+  id: 0,
+  tcpState: 8,
+  rcvNxt: 12,
+  copiedSeq: 16,
+  sndNxt: 20,
+  sndUna: 24,
+  writeSeq: 28,
+  mss: 32,
+  sndWscale: 36,
+  rcvWscale: 37,
+  options: 38,
+  legState: 39,
+  entryFlags: 40,
+  pad: 42,
+} as const;
+
+/** struct splice_tunables: size and offsets in bytes. */
+export const TUNABLES_SIZE = 88;
+export const TunablesOffset = {
+  incarnation: 0,
+  nextId: 8,
+  guardUntilNs: 16,
+  node: 24,
+  epoch: 28,
+  tableSize: 32,
+  timeoutMs: 36,
+  mark: 68,
+  sweepMs: 72,
+  debugLevel: 76,
+  draining: 80,
+  pad: 84,
+} as const;
+
+/** struct splice_tuple: size and offsets in bytes. */
+export const TUPLE_SIZE = 36;
+export const TupleOffset = {
+  saddr: 0,
+  daddr: 16,
+  sport: 32,
+  dport: 34,
+} as const;
+
+/** enum splice_counter. */
+export const Counter = {
+  translated: 0,
+  translated_bytes: 1,
+  missed: 2,
+  created: 3,
+  committed: 4,
+  inserted: 5,
+  destroyed: 6,
+  expired: 7,
+  aborted: 8,
+  events: 9,
+  events_lost: 10,
+  table_full: 11,
+  local_copy: 12,
+  clamped: 13,
+  guard_held: 14,
+  drain_syn: 15,
+  hold_ack: 16,
+  hold_fin: 17,
+  old_data: 18,
+  local_rst: 19,
+  local_fin: 20,
+  local_stray: 21,
+  rst_relayed: 22,
+  rst_refused: 23,
+  fin_refused: 24,
+  syn_probed: 25,
+  syn_reused: 26,
+  malformed_passed: 27,
+  drop_malformed: 28,
+  drop_ttl: 29,
+  drop_mtu: 30,
+  drop_route: 31,
+  drop_store: 32,
+} as const;
+export type CounterName = keyof typeof Counter;
+
+/** enum splice_event_type. */
+export const EventType = {
+  NEW: 1,
+  UPDATE: 2,
+  DESTROY: 3,
+} as const;
+export type EventTypeName = keyof typeof EventType;
+
+/** enum splice_flag. */
+export const Flag = {
+  FIN0: 1,
+  FIN1: 2,
+  FINACK0: 4,
+  FINACK1: 8,
+  ACKED0: 16,
+  ACKED1: 32,
+  OPEN0: 64,
+  OPEN1: 128,
+  STANDBY: 256,
+} as const;
+export type FlagName = keyof typeof Flag;
+
+/** enum splice_op. */
+export const Operation = {
+  INIT: 1,
+  INSERT: 2,
+  DELETE: 3,
+  DUMP: 4,
+  FLUSH: 5,
+  SHORTEN: 6,
+} as const;
+export type OperationName = keyof typeof Operation;
+
+/** enum splice_op_flag. */
+export const OperationFlag = {
+  EVENTS: 1,
+  OWNED: 2,
+} as const;
+export type OperationFlagName = keyof typeof OperationFlag;
+
+/** enum splice_op_result. */
+export const Result = {
+  OK: 0,
+  NOT_FOUND: 1,
+  EXISTS: 2,
+  TUPLE_TAKEN: 3,
+  TABLE_FULL: 4,
+  INVALID: 5,
+} as const;
+export type ResultName = keyof typeof Result;
+
+/** enum splice_option. */
+export const Option = {
+  TS0: 1,
+  TS1: 2,
+  SACK0: 4,
+  SACK1: 8,
+} as const;
+export type OptionName = keyof typeof Option;
+
+/** enum splice_sockopt. */
+export const SocketOption = {
+  SNAPSHOT: 1,
+  RESERVE: 2,
+  HOLD: 3,
+  SETTLE: 4,
+  ACTIVATE: 5,
+  COMMIT: 6,
+  ABORT: 7,
+  SERVICE: 8,
+  COUNT: 9,
+} as const;
+export type SocketOptionName = keyof typeof SocketOption;
+
+/** enum splice_state. */
+export const State = {
+  CLOSE: 0,
+  ESTABLISHED: 1,
+  PRE_SPLICED: 2,
+  SPLICED: 3,
+  FIN_RELAYED: 4,
+  SHUTDOWN: 5,
+  TIMEWAIT: 6,
+} as const;
+export type StateName = keyof typeof State;
+
+/** enum splice_timeout. */
+export const Timeout = {
+  close: 0,
+  synsent: 1,
+  synack: 2,
+  established: 3,
+  finwait: 4,
+  lastack: 5,
+  timewait: 6,
+  probe: 7,
+} as const;
+export type TimeoutName = keyof typeof Timeout;
