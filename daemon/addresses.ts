@@ -24,7 +24,9 @@ const QUIET = new Set(['06' /* TIME_WAIT */, '07' /* CLOSE */, '0A' /* LISTEN */
  * that live in user space, and would end with the address.
  */
 export function socketsOn(addresses: readonly string[]): number {
-  const wanted = new Set(addresses.flatMap((address) => [kernelForm(address), mappedForm(address)]));
+  const wanted = new Set(
+    addresses.flatMap((address) => [kernelForm(address), mappedForm(address)]),
+  );
   let count = 0;
   for (const file of ['/proc/self/net/tcp', '/proc/self/net/tcp6']) {
     for (const line of readLines(file).slice(1)) {
@@ -45,10 +47,7 @@ function readLines(file: string): string[] {
 
 /** As /proc/net/tcp writes an address: the 32 bits as a number of this (little-endian) machine. */
 function kernelForm(address: string): string {
-  return Buffer.from(address.split('.').map(Number))
-    .reverse()
-    .toString('hex')
-    .toUpperCase();
+  return Buffer.from(address.split('.').map(Number)).reverse().toString('hex').toUpperCase();
 }
 
 function mappedForm(address: string): string {

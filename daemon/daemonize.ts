@@ -17,12 +17,16 @@ export function startDetached(script: string, args: readonly string[]): Promise<
     const fail = (message: string): void => reject(new DaemonError('START', message));
     const timer = setTimeout(() => {
       child.kill();
-      fail(`the daemon was not ready within ${READY_TIMEOUT_MS / 1000} s: start it without -d to see why`);
+      fail(
+        `the daemon was not ready within ${READY_TIMEOUT_MS / 1000} s: start it without -d to see why`,
+      );
     }, READY_TIMEOUT_MS);
     child.once('error', (error) => fail(`the daemon could not be started: ${error.message}`));
     child.once('exit', (code, signal) => {
       clearTimeout(timer);
-      fail(`the daemon ended at its start (${signal ?? `exit ${code}`}): start it without -d to see why`);
+      fail(
+        `the daemon ended at its start (${signal ?? `exit ${code}`}): start it without -d to see why`,
+      );
     });
     child.once('message', (report: Report) => {
       clearTimeout(timer);
