@@ -123,7 +123,7 @@ ${WEB_SERVERS.map((web) => `  real_server ${addressOf(web, 'servers')} 80`).join
     const collect = (bytes: Uint8Array) => {
       for (let at = 0; at < bytes.length; at += RECORD_SIZE) {
         const record = new RecordView(bytes, at);
-        if (record.origin === born) ports.push(record.sport(0));
+        if (record.origin === born) ports.push(record.tuple(0).sourcePort);
       }
     };
     for (const what of ['external', 'internal'] as const) {
