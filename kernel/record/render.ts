@@ -1,0 +1,39 @@
+/**
+ * Records as something to read. A rendering is one small object of operations; text.ts, xml.ts and
+ * json.ts hold one each, and adding one touches its file and RENDERINGS.
+ */
+import type { Filter } from './filter.js';
+import { json } from './json.js';
+import { RECORD_SIZE } from './layout.js';
+import { RecordView } from './record.js';
+import type { NodeNames, Rendering } from './rendering.js';
+import { text } from './text.js';
+import { xml } from './xml.js';
+
+export const RENDERINGS: Readonly<Record<'text' | 'xml' | 'json', Rendering>> = { text, xml, json };
+export type RenderingName = keyof typeof RENDERINGS;
+
+/** Records in one piece of the output: what is held at a time, some 700 bytes each. */
+const PIECE_RECORDS = 256;
+
+/** Renders n * RECORD_SIZE bytes, piece by piece; head and tail are the caller's. */
+export function* renderRecords(
+  rendering: Rendering,
+  bytes: Uint8Array,
+  names: NodeNames,
+  filter?: Filter,
+): Generator<string> {
+  const record = new RecordView(bytes);
+  let piece = '';
+  let held = 0;
+  for (let at = 0; at + RECORD_SIZE <= bytes.length; at += RECORD_SIZE) {
+    record.offset = at;
+    if (filter && !filter(record)) continue;
+    piece += rendering.record(record, names);
+    if (++held < PIECE_RECORDS) continue;
+    yield piece;
+    piece = '';
+    held = 0;
+  }
+  if (held > 0) yield piece;
+}

@@ -1,0 +1,39 @@
+/** What the renderings of a record have in common. */
+import { Flag } from './layout.js';
+import { type Leg, type RecordView, stateName } from './record.js';
+
+/** Names that stand for node ids. They may come from peers, so each rendering escapes them. */
+export type NodeNames = ReadonlyMap<number, string>;
+
+export interface Rendering {
+  readonly head: string;
+  /** One record, with its line end. */
+  record(record: RecordView, names: NodeNames): string;
+  readonly tail: string;
+}
+
+/** A node's name, or its id as the kernel's own text shows it. */
+export function nodeName(id: number, names: NodeNames): string {
+  return names.get(id) ?? id.toString(16).padStart(8, '0');
+}
+
+/** One state for a splice: the one of the leg that is less far. */
+export function overallState(record: RecordView): string {
+  return stateName(Math.min(record.state(0), record.state(1)));
+}
+
+export function legState(record: RecordView, leg: Leg): string {
+  return stateName(record.state(leg));
+}
+
+/** Whole seconds until expiry. */
+export function expires(record: RecordView): number {
+  return Math.floor(record.remainingMs / 1000);
+}
+
+const FLAGS = Object.entries(Flag);
+
+export function flagNames(record: RecordView): string[] {
+  const { flags } = record;
+  return FLAGS.filter(([, bit]) => flags & bit).map(([name]) => name);
+}
