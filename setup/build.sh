@@ -35,4 +35,15 @@ if [ ! -s $object ] || [ -n "$(find $vmlinux kernel/bpf kernel/record/record.h s
   mv $object.new $object
 fi
 
+# TypeScript's view of the record follows the header; a header that says the same writes nothing.
+types=dist/kernel/types.o
+layout=kernel/record/layout.ts
+if [ ! -s $types ] || [ -n "$(find kernel/record/record.h kernel/record/types.c kernel/generate-layout.ts -newer $types -print -quit)" ]; then
+  clang -g -target bpfel -Wall -Werror -I"/usr/include/$(uname -m)-linux-gnu" -Ikernel/record \
+    -c kernel/record/types.c -o $types.new >&2
+  node --import tsx kernel/generate-layout.ts $types.new kernel/record/record.h >$types.ts
+  cmp -s $types.ts $layout || { say "writing $layout" && cp $types.ts $layout; }
+  mv $types.new $types
+fi
+
 npx --no-install tsc -b >&2

@@ -38,12 +38,15 @@ export interface Segment {
   dataOffset?: number;
   /** Instead of the true length of the IP packet. */
   totalLength?: number;
-  /** Ethernet destination; all zeros is the loopback device, on which BPF_PROG_TEST_RUN runs. */
+  /** Ethernet destination; default NODE_MAC. */
   mac?: string;
   etherType?: number;
   protocol?: number;
 }
 
+/** The node under test, and whoever sends to it. */
+export const NODE_MAC = '02:00:00:00:00:10';
+const PEER_MAC = '02:00:00:00:00:01';
 export const ETHERNET = 14;
 export const IP = 20;
 export const DONT_FRAGMENT = 0x4000;
@@ -59,8 +62,8 @@ export function frame(s: Segment): Buffer {
   const [fromAddress, fromPort] = endpoint(s.from);
   const [toAddress, toPort] = endpoint(s.to);
 
-  Buffer.from((s.mac ?? '00:00:00:00:00:00').replaceAll(':', ''), 'hex').copy(bytes, 0);
-  Buffer.from('020000000001', 'hex').copy(bytes, 6);
+  macBytes(s.mac ?? NODE_MAC).copy(bytes, 0);
+  macBytes(PEER_MAC).copy(bytes, 6);
   bytes.writeUInt16BE(s.etherType ?? 0x0800, 12);
 
   const ip = bytes.subarray(ETHERNET);
@@ -136,6 +139,10 @@ export function describe(bytes: Buffer): string {
 function endpoint(text: string): [Buffer, number] {
   const [address, port] = text.split(':');
   return [Buffer.from(address.split('.').map(Number)), Number(port)];
+}
+
+function macBytes(text: string): Buffer {
+  return Buffer.from(text.replaceAll(':', ''), 'hex');
 }
 
 function flagBit(letter: string): number {

@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: MIT
+/**
+ * Golden packets: one goes in, and what comes out is compared with what was expected, byte by byte,
+ * with checksums computed afresh. The datapath is the real one, run by BPF_PROG_TEST_RUN.
+ *
+ *   client                        the node                           server
+ *   10.1.0.2:40001 ──── 10.1.0.100:80 │ 10.2.0.100:50001 ──── 10.2.0.11:8080
+ *              leg 0, "front"              leg 1, "back"
+ *
+ * The numbers of the splice are such that one can do the sums in one's head:
+ *
+ *   a sequence number of the client's       1,000 is for the server    51,000
+ *   a sequence number of the server's       7,000 is for the client   907,000
+ *   a timestamp of the client's               100 is for the server    10,100
+ *   a timestamp of the server's               500 is for the client    20,500
+ *   the client's window is halved for the server, the server's is an eighth for the client
+ */
+import { mkdirSync, readFileSync, rmdirSync } from 'node:fs';
+import * as assert from 'uvu/assert';
+import { Datapath } from '../../kernel/datapath.js';
+import { libc } from '../../kernel/native.js';
+import {
+  type CounterName,
+  Flag,
+  Option,
+  RECORD_SIZE,
+  State,
+  type StateName,
+} from '../../kernel/record/layout.js';
+import { newRecord, RecordView, stateName } from '../../kernel/record/record.js';
+import { run } from './isolate.js';
+import { type Ends, segment } from './notation.js';
+import { describe, frame, NODE_MAC } from './packet.js';
+import { testRun } from './test-run.js';
+
+const ENDS: Ends = {
+  client: '10.1.0.2:40001',
+  virtual: '10.1.0.100:80',
+  proxy: '10.2.0.100:50001',
+  server: '10.2.0.11:8080',
+};
+const PIN_PATH = '/sys/fs/bpf/spliced';
+const INTERFACES = ['front', 'back'];
+const VERDICTS = { stack: 0, drop: 2, forward: 7 } as const;
+
+/** By leg, or by direction for the offsets. */
+type Pair<T> = [T, T];
+
+/** What differs from the splice described above. */
+export interface GoldenEntry {
+  states?: Pair<StateName>;
+  seqD?: Pair<number>;
+  tsvalD?: Pair<number>;
+  wscaleIn?: Pair<number>;
+  wscaleOut?: Pair<number>;
+  timestamps?: Pair<boolean>;
+  server?: string;
+}
+
+export interface GoldenStep {
+  program?: 'ingress' | 'egress';
+  /** In the notation of notation.ts. */
+  in: string;
+  /** What comes out; without it, the packet as it went in. Not compared when it is dropped. */
+  out?: string;
+  /** The answer goes back to where the packet came from. */
+  swapsMacs?: boolean;
+  /** Default: forward when `out` is given, else stack. */
+  verdict?: keyof typeof VERDICTS;
+  /** Mark of the packet as it goes in. */
+  mark?: number;
+  /** Counters that must go up by one each. */
+  counts?: CounterName[];
+  /** States of the legs afterwards, or `gone`. */
+  states?: Pair<StateName> | 'gone';
+  remainingMsMin?: number;
+  remainingMsMax?: number;
+}
+
+export type GoldenCase = { title: string; entry?: GoldenEntry } & (
+  | GoldenStep
+  | { steps: GoldenStep[] }
+);
+
+/** A datapath of its own on two interfaces, in the namespaces of the calling process. */
+export class Golden {
+  static async open(): Promise<Golden> {
+    for (const [name, address] of [
+      ['front', '10.1.0.100/24'],
+      ['back', '10.2.0.100/24'],
+    ]) {
+      run('ip', 'link', 'add', name, 'address', NODE_MAC, 'type', 'dummy');
+      run('ip', 'address', 'add', address, 'dev', name);
+      run('ip', 'link', 'set', name, 'up');
+      run('sysctl', '-qw', `net.ipv4.conf.${name}.forwarding=1`);
+    }
+    const cgroup = `${cgroup2()}/spliced-golden-${process.pid}`;
+    mkdirSync(cgroup);
+    const options = { pinPath: PIN_PATH, cgroup, interfaces: INTERFACES, node: 1, tableSize: 64 };
+    try {
+      return new Golden(await Datapath.open(options), cgroup);
+    } catch (error) {
+      rmdirSync(cgroup);
+      throw error;
+    }
+  }
+
+  private constructor(
+    readonly datapath: Datapath,
+    private readonly cgroup: string,
+  ) {}
+
+  async close(): Promise<void> {
+    this.datapath.close();
+    await Datapath.unload(PIN_PATH, INTERFACES);
+    rmdirSync(this.cgroup);
+  }
+
+  /** Sets the table to the one splice of the case, and takes it through its steps. */
+  check(one: GoldenCase): void {
+    this.datapath.table.flush();
+    const results = this.datapath.table.insert(record(one.entry ?? {}));
+    assert.equal([...results], [0], `${one.title}: the splice could not be inserted`);
+    const steps = 'steps' in one ? one.steps : [one];
+    for (const [at, step] of steps.entries()) {
+      this.step(step, steps.length > 1 ? `${one.title}, step ${at + 1}` : one.title);
+    }
+  }
+
+  private step(step: GoldenStep, title: string): void {
+    const sent = segment(step.in, ENDS);
+    const wanted = step.verdict ?? (step.out ? 'forward' : 'stack');
+    const input = frame(sent);
+    const before = this.datapath.counters();
+    const { verdict, output } = testRun(`${PIN_PATH}/prog_${step.program ?? 'ingress'}`, input, {
+      mark: step.mark ?? 0,
+      ifindex: libc.ifNameToIndex(sent.from.startsWith('10.1.') ? 'front' : 'back'),
+    });
+    const after = this.datapath.counters();
+
+    const name = Object.entries(VERDICTS).find(([, value]) => value === verdict)?.[0] ?? verdict;
+    assert.is(name, wanted, `${title}: verdict`);
+    if (wanted !== 'drop') {
+      const expected = step.out ? frame(segment(step.out, ENDS)) : input;
+      if (step.swapsMacs)
+        Buffer.concat([input.subarray(6, 12), input.subarray(0, 6)]).copy(expected);
+      assert.is(describe(output), describe(expected), title);
+      assert.is(output.toString('hex'), expected.toString('hex'), `${title}: bytes`);
+    }
+    for (const counter of step.counts ?? []) {
+      assert.is(after[counter] - before[counter], 1n, `${title}: counter ${counter}`);
+    }
+    this.checkEntry(step, title);
+  }
+
+  private checkEntry(step: GoldenStep, title: string): void {
+    const left = Buffer.concat([...this.datapath.table.dump()]);
+    if (step.states === 'gone') {
+      assert.is(left.length, 0, `${title}: the entry is still there`);
+      return;
+    }
+    assert.is(left.length, RECORD_SIZE, `${title}: the entry is gone`);
+    const r = new RecordView(left);
+    if (step.states) {
+      assert.equal([stateName(r.state(0)), stateName(r.state(1))], step.states, `${title}: states`);
+    }
+    const { remainingMsMin = 0, remainingMsMax = Number.POSITIVE_INFINITY } = step;
+    assert.ok(
+      r.remainingMs >= remainingMsMin && r.remainingMs <= remainingMsMax,
+      `${title}: expires in ${r.remainingMs} ms`,
+    );
+  }
+}
+
+function record(entry: GoldenEntry): Uint8Array {
+  const r = newRecord();
+  const timestamps = entry.timestamps ?? [true, true];
+  r.id = 1n;
+  r.incarnation = 1n;
+  r.origin = r.owner = 1;
+  r.epoch = r.generation = 1;
+  r.remainingMs = 3_600_000;
+  r.flags = Flag.ACKED0 | Flag.ACKED1;
+  r.options = Option.SACK0 | Option.SACK1;
+  if (timestamps[0]) r.options |= Option.TS0;
+  if (timestamps[1]) r.options |= Option.TS1;
+  for (const [leg, far, near] of [
+    [0, ENDS.client, ENDS.virtual],
+    [1, entry.server ?? ENDS.server, ENDS.proxy],
+  ] as const) {
+    const tuple = r.tuple(leg);
+    const [source, sourcePort] = far.split(':');
+    const [destination, destinationPort] = near.split(':');
+    Object.assign(tuple, { source, destination });
+    tuple.sourcePort = Number(sourcePort);
+    tuple.destinationPort = Number(destinationPort);
+    r.setState(leg, State[(entry.states ?? ['SPLICED', 'SPLICED'])[leg]]);
+    r.setSeqDelta(leg, (entry.seqD ?? [50_000, 900_000])[leg]);
+    r.setTsvalDelta(leg, (entry.tsvalD ?? [10_000, 20_000])[leg]);
+    r.setBase(leg, [1_000, 7_000][leg]);
+    r.setWscaleIn(leg, (entry.wscaleIn ?? [7, 6])[leg]);
+    r.setWscaleOut(leg, (entry.wscaleOut ?? [9, 8])[leg]);
+    r.setMss(leg, 1460);
+  }
+  return r.bytes;
+}
+
+function cgroup2(): string {
+  const mounts = readFileSync('/proc/self/mounts', 'utf8').split('\n');
+  const found = mounts.map((line) => line.split(' ')).find((fields) => fields[2] === 'cgroup2');
+  if (!found) throw new Error('no cgroup2 file system is mounted');
+  return found[1];
+}
