@@ -1,0 +1,48 @@
+// The daemon itself, and who holds the addresses.
+import * as Args from '@oclif/core/args';
+import { ROLES, type Role } from '../../daemon/control/index.js';
+import { Splicectl } from '../base.js';
+import { writeLine } from '../output.js';
+import { plain, span } from '../words.js';
+
+export class Stop extends Splicectl {
+  static override summary = '[-k] stop the daemon; the splices go on in the kernel';
+
+  async run(): Promise<void> {
+    const { flags } = await this.parse(Stop);
+    await this.ask(flags, 'stop', {});
+    await writeLine('spliced stops; the splices go on in the kernel');
+  }
+}
+
+export class SetRole extends Splicectl {
+  static override summary = 'tell the daemon what VRRP or CARP has decided, for notify scripts';
+  static override args = {
+    role: Args.string({ description: "this node's part", options: [...ROLES], required: true }),
+  };
+
+  async run(): Promise<void> {
+    const { args, flags } = await this.parse(SetRole);
+    await this.ask(flags, 'role', { role: args.role as Role });
+    await writeLine(`this node is ${args.role}`);
+  }
+}
+
+export class Handover extends Splicectl {
+  static override summary = 'give the virtual addresses to the peer; no connection is reset';
+
+  async run(): Promise<void> {
+    const { flags } = await this.parse(Handover);
+    const { took_ms } = await this.ask(
+      flags,
+      'handover',
+      {},
+      {
+        json: ({ progress }) => {
+          if (typeof progress === 'string') return writeLine(plain(progress));
+        },
+      },
+    );
+    await writeLine(`handed over in ${span(took_ms)}`);
+  }
+}
