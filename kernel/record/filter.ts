@@ -7,17 +7,17 @@ export type Filter = (record: RecordView) => boolean;
 /** All that are given must hold. */
 export interface FilterOptions {
   /** Client: ADDRESS or ADDRESS/PREFIX. */
-  readonly src?: string;
+  readonly src?: string | undefined;
   /** Virtual server: ADDRESS or ADDRESS/PREFIX. */
-  readonly dst?: string;
+  readonly dst?: string | undefined;
   /** Client's port. */
-  readonly sport?: string;
+  readonly sport?: string | undefined;
   /** Virtual server's port. */
-  readonly dport?: string;
+  readonly dport?: string | undefined;
   /** Of the splice, or of one of its legs. */
-  readonly state?: string;
+  readonly state?: string | undefined;
   /** Virtual or real server: ADDRESS:PORT, [ADDRESS]:PORT for IPv6. */
-  readonly service?: string;
+  readonly service?: string | undefined;
 }
 
 /** @throws RangeError with a sentence that says which option is wrong and what is expected */

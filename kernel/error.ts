@@ -1,0 +1,33 @@
+import { getSystemErrorName } from 'node:util';
+
+export type KernelErrorCode =
+  | 'NOT_ROOT'
+  | 'NO_LIBBPF'
+  | 'NO_OBJECT'
+  | 'OBJECT_REFUSED'
+  | 'NO_BPFFS'
+  | 'NO_CGROUP'
+  | 'NO_INTERFACE'
+  | 'LAYOUT_CHANGED'
+  | 'SYSTEM_CALL';
+
+/** What the kernel or its libraries refused, with a sentence that says what to do. */
+export class KernelError extends Error {
+  readonly code: KernelErrorCode;
+
+  constructor(code: KernelErrorCode, message: string) {
+    super(message);
+    this.name = 'KernelError';
+    this.code = code;
+  }
+}
+
+/** "ENOENT" of 2 (or -2). */
+export function errnoName(errno: number): string {
+  return getSystemErrorName(-Math.abs(errno));
+}
+
+/** A system call that has no better story to tell. */
+export function callFailed(what: string, errno: number): KernelError {
+  return new KernelError('SYSTEM_CALL', `${what} failed: ${errnoName(errno)}`);
+}

@@ -1,0 +1,145 @@
+/**
+ * The door to libc and libbpf.so.1 (Debian's libbpf1), by way of koffi. Pointers are bigints, 0n or
+ * null is NULL; a Buffer given for a `void *` is read and written in place.
+ */
+import koffi, { type LibraryHandle } from 'koffi';
+import { KernelError } from './error.js';
+
+export type Pointer = bigint | null;
+
+// struct bpf_test_run_opts, bpf_tc_hook, bpf_tc_opts, bpf_iter_attach_opts of <bpf/bpf.h>, <bpf/libbpf.h>
+koffi.struct('bpf_test_run_opts', {
+  sz: 'size_t',
+  data_in: 'void *',
+  data_out: 'void *',
+  data_size_in: 'uint32_t',
+  data_size_out: 'uint32_t',
+  ctx_in: 'void *',
+  ctx_out: 'void *',
+  ctx_size_in: 'uint32_t',
+  ctx_size_out: 'uint32_t',
+  retval: 'uint32_t',
+  repeat: 'int',
+  duration: 'uint32_t',
+  flags: 'uint32_t',
+  cpu: 'uint32_t',
+  batch_size: 'uint32_t',
+});
+koffi.struct('bpf_tc_hook', {
+  sz: 'size_t',
+  ifindex: 'int',
+  attach_point: 'int',
+  parent: 'uint32_t',
+});
+koffi.struct('bpf_tc_opts', {
+  sz: 'size_t',
+  prog_fd: 'int',
+  flags: 'uint32_t',
+  prog_id: 'uint32_t',
+  handle: 'uint32_t',
+  priority: 'uint32_t',
+});
+koffi.struct('bpf_iter_attach_opts', {
+  sz: 'size_t',
+  link_info: 'void *',
+  link_info_len: 'uint32_t',
+});
+koffi.proto('int libbpf_print(int level, const char *format, void *arguments)');
+
+function loadLibrary(name: string, hint: string): LibraryHandle {
+  try {
+    return koffi.load(name);
+  } catch {
+    throw new KernelError('NO_LIBBPF', `${name} cannot be loaded; ${hint}`);
+  }
+}
+
+const c = koffi.load('libc.so.6');
+let libbpf: ReturnType<typeof bindLibbpf> | undefined;
+
+function bindLibbpf() {
+  const bpf = loadLibrary('libbpf.so.1', 'install the package libbpf1');
+  return {
+    objectOpen: bpf.func('void *bpf_object__open_file(const char *path, const void *opts)'),
+    objectLoad: bpf.func('int bpf_object__load(void *object)'),
+    objectClose: bpf.func('void bpf_object__close(void *object)'),
+    findMap: bpf.func('void *bpf_object__find_map_by_name(void *object, const char *name)'),
+    findProgram: bpf.func('void *bpf_object__find_program_by_name(void *object, const char *name)'),
+    mapSetMaxEntries: bpf.func('int bpf_map__set_max_entries(void *map, uint32_t n)'),
+    mapPin: bpf.func('int bpf_map__pin(void *map, const char *path)'),
+    programPin: bpf.func('int bpf_program__pin(void *program, const char *path)'),
+    attachCgroup: bpf.func('void *bpf_program__attach_cgroup(void *program, int cgroup)'),
+    attachIter: bpf.func(
+      'void *bpf_program__attach_iter(void *program, const bpf_iter_attach_opts *o)',
+    ),
+    mapFd: bpf.func('int bpf_map__fd(void *map)'),
+    linkPin: bpf.func('int bpf_link__pin(void *link, const char *path)'),
+    linkDestroy: bpf.func('int bpf_link__destroy(void *link)'),
+    objGet: bpf.func('int bpf_obj_get(const char *path)'),
+    mapLookup: bpf.func('int bpf_map_lookup_elem(int fd, const void *key, void *value)'),
+    mapUpdate: bpf.func(
+      'int bpf_map_update_elem(int fd, const void *key, const void *value, uint64_t flags)',
+    ),
+    mapDelete: bpf.func('int bpf_map_delete_elem(int fd, const void *key)'),
+    mapNextKey: bpf.func('int bpf_map_get_next_key(int fd, const void *key, void *next)'),
+    mapInfo: bpf.func('int bpf_obj_get_info_by_fd(int fd, void *info, _Inout_ uint32_t *length)'),
+    testRun: bpf.func('int bpf_prog_test_run_opts(int fd, _Inout_ bpf_test_run_opts *o)'),
+    tcHookCreate: bpf.func('int bpf_tc_hook_create(_Inout_ bpf_tc_hook *hook)'),
+    tcAttach: bpf.func('int bpf_tc_attach(const bpf_tc_hook *hook, _Inout_ bpf_tc_opts *o)'),
+    tcDetach: bpf.func('int bpf_tc_detach(const bpf_tc_hook *hook, const bpf_tc_opts *o)'),
+    tcQuery: bpf.func('int bpf_tc_query(const bpf_tc_hook *hook, _Inout_ bpf_tc_opts *o)'),
+    setPrint: bpf.func('void *libbpf_set_print(libbpf_print *callback)'),
+    possibleCpus: bpf.func('int libbpf_num_possible_cpus()'),
+  };
+}
+
+/** libbpf, loaded when first needed: switchd works, without splicing, where it is missing. */
+export function bpf(): ReturnType<typeof bindLibbpf> {
+  if (!libbpf) {
+    libbpf = bindLibbpf();
+    libbpf.setPrint(null); // its errors come back as numbers; we say what they mean
+  }
+  return libbpf;
+}
+
+export const libc = {
+  open: c.func('int open(const char *path, int flags)'),
+  close: c.func('int close(int fd)'),
+  mmap: c.func('void *mmap(void *address, size_t length, int prot, int flags, int fd, int64_t at)'),
+  munmap: c.func('int munmap(void *address, size_t length)'),
+  socket: c.func('int socket(int domain, int type, int protocol)'),
+  bind: c.func('int bind(int fd, const void *address, uint32_t length)'),
+  listen: c.func('int listen(int fd, int backlog)'),
+  connect: c.func('int connect(int fd, const void *address, uint32_t length)'),
+  recv: c.func('intptr_t recv(int fd, void *into, size_t length, int flags)'),
+  getsockopt: c.func(
+    'int getsockopt(int fd, int level, int name, void *value, _Inout_ uint32_t *length)',
+  ),
+  setsockopt: c.func(
+    'int setsockopt(int fd, int level, int name, const void *value, uint32_t length)',
+  ),
+  ifNameToIndex: c.func('uint32_t if_nametoindex(const char *name)'),
+};
+
+/** errno of the last call of this thread. */
+export function errno(): number {
+  return koffi.errno();
+}
+
+/** Memory behind a pointer, as an ArrayBuffer that shares it. */
+export function memory(pointer: Pointer, length: number): ArrayBuffer {
+  return koffi.view(pointer, length);
+}
+
+export const sizeOf = (type: string): number => koffi.sizeof(type);
+
+/** A watched descriptor. Keep it referenced: collected, it falls silent. */
+export interface Watch {
+  close(): void;
+}
+
+/** Call back whenever fd is readable (or writable), until closed. Level-triggered. */
+export function watchFd(fd: number, what: 'readable' | 'writable', callback: () => void): Watch {
+  const options = { readable: what === 'readable', writable: what === 'writable' };
+  return koffi.node.poll(fd, options, () => callback());
+}

@@ -1,0 +1,96 @@
+/** The ring of events, read in place: no copy by the kernel, no call per event. */
+
+import { callFailed } from './error.js';
+import { errno, libc, memory, type Pointer, type Watch, watchFd } from './native.js';
+import { mapInfo } from './pins.js';
+import { EVENT_SIZE } from './record/layout.js';
+
+const PAGE = 4096;
+const PROT_READ = 1;
+const PROT_WRITE = 2;
+const MAP_SHARED = 1;
+/** Bits of a record's length (linux/bpf.h). */
+const BUSY = 0x80000000;
+const DISCARDED = 0x40000000;
+const HEADER = 8;
+const STEP = Math.ceil((HEADER + EVENT_SIZE) / 8) * 8;
+/** Events handed over in one go; more wait for the next turn of the event loop. */
+const BATCH = 4096;
+const LOSS_CHECK_MS = 1000;
+
+/** n events of EVENT_SIZE bytes; lost: how many more were lost since the last call (ring full). */
+export type EventHandler = (events: Uint8Array, count: number, lost: number) => void;
+
+function map(fd: number, length: number, protection: number, at: number): Pointer {
+  const pointer: Pointer = libc.mmap(null, length, protection, MAP_SHARED, fd, at);
+  if (pointer === 0xffffffffffffffffn) throw callFailed('mapping the event ring', errno());
+  return pointer;
+}
+
+/** The one consumer of a BPF ring buffer (its layout: kernel documentation, bpf/ringbuf.rst). */
+export class EventRing {
+  readonly #consumerMemory: Pointer;
+  readonly #producerMemory: Pointer;
+  readonly #producerLength: number;
+  readonly #consumer: BigUint64Array;
+  readonly #producer: BigUint64Array;
+  readonly #lengths: Uint32Array;
+  readonly #data: Uint8Array;
+  readonly #mask: number;
+  readonly #batch = new Uint8Array(BATCH * EVENT_SIZE);
+  readonly #onEvents: EventHandler;
+  readonly #lostTotal: () => number;
+  readonly #watch: Watch;
+  readonly #timer: NodeJS.Timeout;
+  #lostReported: number;
+  #closed = false;
+
+  constructor(fd: number, lostTotal: () => number, onEvents: EventHandler) {
+    const size = mapInfo(fd).maxEntries;
+    this.#onEvents = onEvents;
+    this.#lostTotal = lostTotal;
+    this.#lostReported = lostTotal();
+    this.#mask = size - 1;
+    this.#consumerMemory = map(fd, PAGE, PROT_READ | PROT_WRITE, 0);
+    this.#producerLength = PAGE + 2 * size; // data is mapped twice, so that no record wraps
+    this.#producerMemory = map(fd, this.#producerLength, PROT_READ, PAGE);
+    const producer = memory(this.#producerMemory, this.#producerLength);
+    this.#consumer = new BigUint64Array(memory(this.#consumerMemory, 8), 0, 1);
+    this.#producer = new BigUint64Array(producer, 0, 1);
+    this.#lengths = new Uint32Array(producer, PAGE);
+    this.#data = new Uint8Array(producer, PAGE);
+    this.#watch = watchFd(fd, 'readable', () => this.#read());
+    this.#timer = setInterval(() => this.#read(), LOSS_CHECK_MS).unref();
+  }
+
+  #read(): void {
+    if (this.#closed) return;
+    let position = Number(Atomics.load(this.#consumer, 0));
+    const end = Number(Atomics.load(this.#producer, 0));
+    let count = 0;
+    while (position < end && count < BATCH) {
+      const at = position & this.#mask;
+      const length = Atomics.load(this.#lengths, at >> 2);
+      if ((length & BUSY) !== 0) break; // being written: its writer will wake us
+      if ((length & DISCARDED) === 0) {
+        const event = this.#data.subarray(at + HEADER, at + HEADER + EVENT_SIZE);
+        this.#batch.set(event, count++ * EVENT_SIZE);
+      }
+      position += STEP;
+    }
+    Atomics.store(this.#consumer, 0, BigInt(position));
+    const total = this.#lostTotal();
+    const lost = total - this.#lostReported;
+    this.#lostReported = total;
+    if (count || lost) this.#onEvents(this.#batch.subarray(0, count * EVENT_SIZE), count, lost);
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    clearInterval(this.#timer);
+    this.#watch.close();
+    libc.munmap(this.#consumerMemory, PAGE);
+    libc.munmap(this.#producerMemory, this.#producerLength);
+  }
+}

@@ -1,0 +1,167 @@
+/** The splice table in bulk: work is put into the mailbox and done by the table_op program. */
+import { callFailed } from './error.js';
+import { bpf, errno, libc, memory, type Pointer, sizeOf } from './native.js';
+import {
+  BATCH_ITEM_SIZE,
+  BATCH_ITEMS,
+  BatchItemOffset,
+  MAILBOX_SIZE,
+  MailboxOffset,
+  Operation,
+  OperationFlag,
+  RECORD_SIZE,
+} from './record/layout.js';
+
+const PAGE = 4096;
+const PROT_READ_WRITE = 3;
+const MAP_SHARED = 1;
+
+/** Map a one-element mmapable array. */
+export function mapArray(fd: number, size: number): { pointer: Pointer; buffer: ArrayBuffer } {
+  const length = Math.ceil(size / PAGE) * PAGE;
+  const pointer: Pointer = libc.mmap(null, length, PROT_READ_WRITE, MAP_SHARED, fd, 0);
+  if (pointer === 0xffffffffffffffffn) throw callFailed('mapping a BPF array', errno());
+  return { pointer, buffer: memory(pointer, length) };
+}
+
+export class Table {
+  /** Splices that fit. */
+  readonly size: number;
+  readonly #program: number;
+  readonly #bytes: Uint8Array;
+  readonly #view: DataView;
+  readonly #packet = Buffer.alloc(64); // the program wants a packet and does not look at it
+
+  /** @param program descriptor of table_op; @param mailbox the mapped mailbox */
+  constructor(size: number, program: number, mailbox: ArrayBuffer) {
+    this.size = size;
+    this.#program = program;
+    this.#bytes = new Uint8Array(mailbox, 0, MAILBOX_SIZE);
+    this.#view = new DataView(mailbox, 0, MAILBOX_SIZE);
+  }
+
+  #set(field: number, value: number): void {
+    this.#view.setUint32(field, value, true);
+  }
+
+  #get(field: number): number {
+    return this.#view.getUint32(field, true);
+  }
+
+  #run(operation: number, flags = 0, argument = 0): void {
+    this.#set(MailboxOffset.op, operation);
+    this.#set(MailboxOffset.flags, flags);
+    this.#set(MailboxOffset.argument, argument);
+    const answer = {
+      sz: sizeOf('bpf_test_run_opts'),
+      data_in: this.#packet,
+      data_out: null,
+      data_size_in: this.#packet.length,
+      data_size_out: 0,
+      ctx_in: null,
+      ctx_out: null,
+      ctx_size_in: 0,
+      ctx_size_out: 0,
+      retval: 0,
+      repeat: 1,
+      duration: 0,
+      flags: 0,
+      cpu: 0,
+      batch_size: 0,
+    };
+    const error: number = bpf().testRun(this.#program, answer);
+    if (error < 0) throw callFailed('working on the splice table', error);
+    if (answer.retval !== 0) throw new RangeError('the splice table did not know the request');
+  }
+
+  /** Run an operation that walks the table, chunk by chunk; yields how many each chunk found. */
+  *#walk(operation: number, flags = 0, argument = 0): Generator<number> {
+    let cursor = 0;
+    do {
+      this.#set(MailboxOffset.cursor, cursor);
+      this.#run(operation, flags, argument);
+      cursor = this.#get(MailboxOffset.cursor);
+      yield this.#get(MailboxOffset.count);
+    } while (cursor !== 0);
+  }
+
+  #sum(operation: number, flags = 0, argument = 0): number {
+    let sum = 0;
+    for (const found of this.#walk(operation, flags, argument)) sum += found;
+    return sum;
+  }
+
+  #item(index: number): number {
+    return MailboxOffset.items + index * BATCH_ITEM_SIZE;
+  }
+
+  #eachBatch(operation: number, records: Uint8Array, events: boolean): Uint32Array {
+    if (records.length % RECORD_SIZE !== 0) {
+      throw new RangeError(`${records.length} bytes are no whole number of records`);
+    }
+    const results = new Uint32Array(records.length / RECORD_SIZE);
+    for (let first = 0; first < results.length; first += BATCH_ITEMS) {
+      const count = Math.min(BATCH_ITEMS, results.length - first);
+      for (let i = 0; i < count; i++) {
+        const at = (first + i) * RECORD_SIZE;
+        this.#bytes.set(records.subarray(at, at + RECORD_SIZE), this.#item(i));
+      }
+      this.#set(MailboxOffset.count, count);
+      this.#run(operation, events ? OperationFlag.EVENTS : 0);
+      for (let i = 0; i < count; i++) {
+        results[first + i] = this.#get(this.#item(i) + BatchItemOffset.result);
+      }
+    }
+    return results;
+  }
+
+  /** List the free slots of a new table and start the sweep. */
+  initialise(): void {
+    for (const _ of this.#walk(Operation.INIT));
+  }
+
+  /**
+   * Put n records of RECORD_SIZE bytes into the table; their times are stamped by this kernel's own
+   * clock. A record gives way, or makes others give way, by (epoch, owner).
+   * @returns one Result per record
+   */
+  insert(records: Uint8Array, options: { events?: boolean } = {}): Uint32Array {
+    return this.#eachBatch(Operation.INSERT, records, options.events ?? false);
+  }
+
+  /** Remove the splices that these records identify. @returns one Result per record */
+  delete(records: Uint8Array, options: { events?: boolean } = {}): Uint32Array {
+    return this.#eachBatch(Operation.DELETE, records, options.events ?? false);
+  }
+
+  /** All entries, in chunks of n × RECORD_SIZE bytes; those in motion may be missed or seen twice. */
+  *dump(): Generator<Uint8Array> {
+    for (const found of this.#walk(Operation.DUMP)) {
+      if (!found) continue;
+      const chunk = new Uint8Array(found * RECORD_SIZE);
+      for (let i = 0; i < found; i++) {
+        const at = this.#item(i);
+        chunk.set(this.#bytes.subarray(at, at + RECORD_SIZE), i * RECORD_SIZE);
+      }
+      yield chunk;
+    }
+  }
+
+  /** Remove all entries, or those of one owner. @returns how many */
+  flush(options: { events?: boolean; owner?: number } = {}): number {
+    const flags =
+      (options.events ? OperationFlag.EVENTS : 0) |
+      (options.owner === undefined ? 0 : OperationFlag.OWNED);
+    return this.#sum(Operation.FLUSH, flags, options.owner ?? 0);
+  }
+
+  /** Let entries that would live longer expire after ms without traffic. @returns how many */
+  shorten(ms: number): number {
+    return this.#sum(Operation.SHORTEN, 0, ms);
+  }
+
+  /** Entries in the table now. */
+  live(): number {
+    return this.#sum(Operation.DUMP);
+  }
+}
