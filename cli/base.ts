@@ -1,7 +1,8 @@
 // What every command of splicectl shares: which daemon it talks to, and how it asks.
 import { Command } from '@oclif/core/command';
 import * as Flags from '@oclif/core/flags';
-import { type Args, call, type Listener, type Result, type Verb } from '../daemon/control/index.js';
+import { call, type Listener } from '../daemon/control/client.js';
+import type { Args, Result, Verb } from '../daemon/control/protocol.js';
 import { type Daemon, socketPath } from './socket.js';
 
 export const jsonFlag = Flags.boolean({ description: 'as one JSON object' });

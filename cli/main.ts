@@ -61,7 +61,7 @@ function sentence(error: unknown): string {
   if ((error as ParseError).oclif === undefined) return error.message;
   const lines = error.message.split('\n').map((line) => line.trim());
   const told = lines.filter((line) => line !== '' && !/^(See more|The following)/.test(line));
-  return `${told.join(', ')}; see splicectl --help`;
+  return `${told.join(' ')}; see splicectl --help`;
 }
 
 quietPipes();

@@ -1,7 +1,7 @@
 // The caches: into the kernel, emptied, filled again.
 import * as Args from '@oclif/core/args';
 import * as Flags from '@oclif/core/flags';
-import { CACHES, type CacheName } from '../../daemon/control/index.js';
+import { CACHES, type CacheName } from '../../daemon/control/protocol.js';
 import { Splicectl } from '../base.js';
 import { writeLine } from '../output.js';
 import { counted, span } from '../words.js';

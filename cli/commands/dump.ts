@@ -1,7 +1,7 @@
 // A table, as it streams in: nothing of it is kept, so its size does not matter.
 import * as Args from '@oclif/core/args';
 import * as Flags from '@oclif/core/flags';
-import { DUMPS, type DumpName } from '../../daemon/control/index.js';
+import { DUMPS, type DumpName } from '../../daemon/control/protocol.js';
 import { type Filter, type FilterOptions, makeFilter } from '../../kernel/record/filter.js';
 import { RENDERINGS, type RenderingName, renderRecords } from '../../kernel/record/render.js';
 import type { NodeNames } from '../../kernel/record/rendering.js';

@@ -1,6 +1,6 @@
 // The daemon itself, and who holds the addresses.
 import * as Args from '@oclif/core/args';
-import { ROLES, type Role } from '../../daemon/control/index.js';
+import { ROLES, type Role } from '../../daemon/control/protocol.js';
 import { Splicectl } from '../base.js';
 import { writeLine } from '../output.js';
 import { plain, span } from '../words.js';

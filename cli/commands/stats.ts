@@ -1,6 +1,6 @@
 // The daemon's figures.
 import * as Args from '@oclif/core/args';
-import { STATS, type StatsName } from '../../daemon/control/index.js';
+import { STATS, type StatsName } from '../../daemon/control/protocol.js';
 import { jsonFlag, Splicectl } from '../base.js';
 import { writeLine } from '../output.js';
 import { columns, count, plain } from '../words.js';

@@ -1,5 +1,5 @@
 // One look at the pair, for somebody who has just been woken up.
-import type { PeerStatus, StatusResult } from '../../daemon/control/index.js';
+import type { PeerStatus, StatusResult } from '../../daemon/control/protocol.js';
 import { jsonFlag, Splicectl } from '../base.js';
 import { writeLine } from '../output.js';
 import { columns, count, counted, plain, span } from '../words.js';
