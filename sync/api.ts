@@ -1,0 +1,164 @@
+/**
+ * What the daemon sees of the replication. engine.ts implements it: `new Sync(options)`.
+ *
+ * The daemon feeds it kernel events (`local`) and datagrams (`receive`), and it calls back when a
+ * splice must leave this kernel (`demoted`). All calls are synchronous and made from one thread.
+ */
+import type { Cache, CacheStats } from './cache.js';
+import type { Clock, Link, LinkStats, Random } from './ports.js';
+
+export interface SyncOptions {
+  /** This node: id as nodeId(name) gives it. */
+  readonly node: number;
+  readonly name: string;
+  /** Of this start of the daemon: microseconds of Unix time. Not the one of the kernel table. */
+  readonly incarnation: bigint;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly link: Link;
+  readonly events: SyncEvents;
+  /** FTFW. */
+  readonly mode?: string;
+  /** Records in the internal cache, and in the external cache of each peer. Default 1048576. */
+  readonly hashLimit?: number;
+  /** Identities kept until every live peer has acknowledged them. Default 131072. */
+  readonly resendQueueSize?: number;
+  /** Records after which a receiver acknowledges at once (else within ackDelayMs). Default 300. */
+  readonly ackWindowSize?: number;
+  /** Ask the others for all that they own at the start. Default true. */
+  readonly startupResync?: boolean;
+  /** Without an answer for so long, this node is alone, and in sync. Default 2000. */
+  readonly startupMs?: number;
+  /** Between two keep-alives. Default 1000. */
+  readonly helloMs?: number;
+  /** A peer that has not been heard for so long is dead. Default 3500. */
+  readonly deadAfterMs?: number;
+}
+
+/** Called back from within the calls of SyncEngine, and from timers. */
+export interface SyncEvents {
+  /**
+   * These splices (n × 152 bytes, valid during the call) belong to another node now, or have ended
+   * there: delete them from the kernel, without events. They have left the internal cache already.
+   */
+  demoted(records: Uint8Array): void;
+  /** `inSync` of the engine has changed. */
+  syncChanged(inSync: boolean): void;
+  /** A peer has come, gone, come back, or is in sync or not any more. */
+  peerChanged(peer: PeerInfo, change: PeerChange): void;
+  /** The highest epoch seen has risen: the datapath shall give it to new splices. */
+  epochChanged(epoch: number): void;
+  /** A fallback or a loss, said in one sentence. Repeated at most once a second for each code. */
+  notice(code: NoticeCode, message: string): void;
+}
+
+export type PeerChange = 'new' | 'restarted' | 'alive' | 'dead' | 'in-sync' | 'out-of-sync';
+
+export type NoticeCode =
+  | 'lost-for-good' // a peer no longer has what was lost: a bulk has been requested
+  | 'resend-overflow' // the resend queue is full: a live peer will need a bulk
+  | 'cache-full' // HashLimit reached: records are not kept
+  | 'twin' // another node uses the same NodeName
+  | 'incarnation-raised'; // the clock went back between two starts: the incarnation was corrected
+
+export interface PeerInfo {
+  readonly node: number;
+  /** Its NodeName, or its id in hexadecimal while it has not said it yet. */
+  readonly name: string;
+  readonly incarnation: bigint;
+  /** Heard within deadAfterMs. */
+  readonly alive: boolean;
+  /** The external cache of this peer is complete. */
+  readonly inSync: boolean;
+  /** The peer has said that it holds all that this node owns. */
+  readonly holdsAll: boolean;
+  readonly lastHeardMs: number;
+  /** Datagrams of its that are known to be missing here. */
+  readonly missing: number;
+  /** Records of ours that it has not acknowledged yet (an upper bound: changes count). */
+  readonly unacknowledged: number;
+  /** Age of the oldest of them: how far the peer is behind. 0 when there is none. */
+  readonly lagMs: number;
+  /** Records in its external cache. */
+  readonly records: number;
+}
+
+export interface SyncStats {
+  readonly cache: {
+    readonly internal: CacheStats;
+    /** By node id in hexadecimal. */
+    readonly external: Readonly<Record<string, CacheStats>>;
+    readonly tombstones: Readonly<Record<string, number>>;
+  };
+  readonly link: LinkStats;
+  readonly queue: Readonly<Record<string, number>>;
+  /** What was sent and received, and each kind of rejection, by name. */
+  readonly network: Readonly<Record<string, number>>;
+  /** What became of ownership: commits, demotions, stale and weaker claims, by name. */
+  readonly ownership: Readonly<Record<string, number>>;
+}
+
+export interface SyncEngine {
+  /** What this node owns. */
+  readonly internal: Cache;
+  /** What each peer says that it owns, by node id. */
+  readonly external: ReadonlyMap<number, Cache>;
+  readonly mode: string;
+  /**
+   * A complete bulk has been received from every live peer; or nobody answered in startupMs. A
+   * repair that ends within startupMs does not withdraw it, so that VRRP does not flap.
+   */
+  readonly inSync: boolean;
+  /** Highest epoch seen anywhere. */
+  readonly epoch: number;
+
+  /** Say hello, and ask for bulks. */
+  start(): void;
+  /** Send what waits, then nothing any more; timers end. */
+  stop(): void;
+
+  /** A datagram from the link. Whatever it is, nothing is thrown. */
+  receive(datagram: Uint8Array): void;
+  /** n struct splice_event of the kernel's ring, in their order. */
+  local(events: Uint8Array): void;
+
+  /**
+   * The internal cache anew from the kernel: begin, hand over each chunk of the dump in the turn in
+   * which it was read (else an entry that ended in between would rise again), end. Entries that the
+   * kernel does not have are withdrawn at the end; what changed is announced.
+   */
+  resyncBegin(): void;
+  resyncRecords(records: Uint8Array): void;
+  /** Returns what changed. */
+  resyncEnd(): { inserted: number; updated: number; deleted: number };
+
+  /**
+   * What a commit would insert into the kernel: chunks of at most 512 × 152 bytes, owned by this
+   * node, with an epoch one above the highest seen. Insert each chunk without events and hand it
+   * back to `committed` with the results, in the same turn.
+   * @param node only what this peer owns; default all
+   */
+  plan(node?: number): Generator<Uint8Array, void, void>;
+  /** Results as Table.insert gives them (enum splice_op_result). Returns how many are ours now. */
+  committed(records: Uint8Array, results: Uint32Array): number;
+
+  /** Ask one node, or all, for all that it owns. */
+  request(node?: number): void;
+  /** Send all that this node owns; what the others hold beyond that, they drop. */
+  bulk(): void;
+  /**
+   * Empty caches here. The peers are not told: they keep their copies until a resync and a bulk
+   * reconcile. After `flush('external')` this node is not in sync until it requests.
+   */
+  flush(which: 'internal' | 'external' | 'both'): void;
+
+  peers(): PeerInfo[];
+  /**
+   * Changes of records that some live peer has not acknowledged (an upper bound; 0 means none).
+   * With no live peer: the size of the internal cache.
+   */
+  unacknowledged(): number;
+  /** Does every live peer, and at least one, hold the present state of this record of ours? */
+  acknowledged(record: Uint8Array): boolean;
+  stats(): SyncStats;
+}

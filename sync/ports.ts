@@ -1,0 +1,36 @@
+/**
+ * What sync/ needs from the world and is given as arguments, so that a simulation can own it: time,
+ * randomness, and a link that carries datagrams.
+ */
+
+/** A call that has been put off; cancelling one that has been made is harmless. */
+export interface Timer {
+  cancel(): void;
+}
+
+export interface Clock {
+  /** Milliseconds, never going back. Its zero means nothing: no time of day, no other machine's clock. */
+  now(): number;
+  /** Call fn once, ms from now; 0: as soon as the events that are at hand have been dealt with. */
+  after(ms: number, fn: () => void): Timer;
+}
+
+export interface Random {
+  /** An unsigned 32-bit integer. */
+  u32(): number;
+}
+
+/** Counters of a link since it was opened, by name (datagrams, octets, and each kind of error). */
+export type LinkStats = Readonly<Record<string, number>>;
+
+/** A group of nodes, each of which hears what another one sends: usually, once, and in order. */
+export interface Link {
+  /** Octets of the largest datagram. */
+  readonly mtu: number;
+  /**
+   * Send to all other nodes. The bytes belong to the caller again when the call returns. False: not
+   * sent and counted, because the bounded queue is full or the link is down; it is as good as lost.
+   */
+  send(datagram: Uint8Array): boolean;
+  stats(): LinkStats;
+}
