@@ -62,8 +62,7 @@ static __always_inline int probe_sender(struct __sk_buff *skb, struct packet *p,
 	if (!t || !s)
 		return TC_ACT_SHOT;
 	count(SPLICE_CNT_SYN_PROBED);
-	if (!e->live.shortened)
-		shorten(e, bpf_ktime_get_ns(), t->timeout_ms[SPLICE_TIMEOUT_PROBE]);
+	shorten(e, bpf_ktime_get_ns(), t->timeout_ms[SPLICE_TIMEOUT_PROBE]);
 	if (p->payload)
 		return TC_ACT_SHOT;
 	theirs = e->live.seen[in] ? e->live.seen_end[in] : e->record.base[in];
@@ -189,7 +188,7 @@ static __always_inline int handle_rst(struct __sk_buff *skb, struct packet *p,
 	if (verdict == RST_BELIEVED && !control_finished(c)) {
 		control_change(e, c, control_make((__u32)c + 1, control_flags(c) & ~FLAGS_OPEN,
 						  SPLICE_CLOSE, SPLICE_CLOSE));
-	} else if (!receiver_known(e, leg) && !e->live.shortened) {
+	} else if (!receiver_known(e, leg)) {
 		shorten(e, bpf_ktime_get_ns(), t->timeout_ms[SPLICE_TIMEOUT_PROBE]);
 	}
 	count(SPLICE_CNT_RST_RELAYED);

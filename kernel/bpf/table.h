@@ -127,9 +127,16 @@ static __always_inline void touch(struct splice_entry *e, __u64 now)
 	}
 }
 
-/* The entry goes in a short while unless traffic shows that it lives. */
+/*
+ * The entry goes in a short while unless traffic shows that it lives. What is left of an entry's time
+ * is never prolonged by this, however often it is asked for.
+ */
 static __always_inline void shorten(struct splice_entry *e, __u64 now, __u32 ms)
 {
+	__u64 idle = (now - e->live.last_seen_ns) / NS_PER_MS;
+
+	if (idle + ms >= e->live.timeout_ms)
+		return;
 	e->live.last_seen_ns = now;
 	e->live.timeout_ms = ms;
 	e->live.shortened = 1;

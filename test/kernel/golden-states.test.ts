@@ -162,8 +162,18 @@ const refused: GoldenCase[] = [
         swapsMacs: true,
         counts: ['syn_probed'],
         states: ['SPLICED', 'SPLICED'],
+        remainingMsMax: 60_000,
       },
     ],
+  },
+  {
+    title: 'a SYN on a splice that has just been taken over is answered from its record',
+    in: 'client > virtual S seq 4000000 win 64240 ttl 64 <mss 1460>',
+    out: 'virtual > client A seq 906999 ack 1000 win 64240 ttl 64 <nop,nop,nop,nop>',
+    swapsMacs: true,
+    counts: ['syn_probed'],
+    states: ['SPLICED', 'SPLICED'],
+    remainingMsMax: 60_000,
   },
   {
     title: 'a SYN on a splice that has ended takes its place',
@@ -174,9 +184,11 @@ const refused: GoldenCase[] = [
     states: 'gone',
   },
   {
-    title: 'a SYN-ACK on a live splice is not passed on',
+    title: 'a SYN-ACK on a live splice is answered likewise, and not passed on',
     in: 'server > proxy SA seq 4000000 ack 51000 win 64240 ttl 64 <mss 1460>',
-    verdict: 'drop',
+    out: 'proxy > server A seq 50999 ack 7000 win 64240 ttl 64 <nop,nop,nop,nop>',
+    swapsMacs: true,
+    counts: ['syn_probed'],
     states: ['SPLICED', 'SPLICED'],
   },
   {
