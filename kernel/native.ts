@@ -111,6 +111,7 @@ export const libc = {
   bind: c.func('int bind(int fd, const void *address, uint32_t length)'),
   listen: c.func('int listen(int fd, int backlog)'),
   connect: c.func('int connect(int fd, const void *address, uint32_t length)'),
+  getsockname: c.func('int getsockname(int fd, void *address, _Inout_ uint32_t *length)'),
   recv: c.func('intptr_t recv(int fd, void *into, size_t length, int flags)'),
   getsockopt: c.func(
     'int getsockopt(int fd, int level, int name, void *value, _Inout_ uint32_t *length)',

@@ -307,7 +307,9 @@ static __always_inline int call_on_entry(__u32 option, const struct socket_view 
 {
 	struct found f;
 
-	if (!find_entry(&v->tuple, &f))
+	/* only ABORT may name an entry, whose sockets may be gone */
+	if (!find_entry(&v->tuple, &f) &&
+	    (option != SPLICE_SO_ABORT || !find_entry(&call->tuple[0], &f)))
 		return -ERRNO_NOENT;
 	switch (option) {
 	case SPLICE_SO_HOLD:
@@ -319,6 +321,8 @@ static __always_inline int call_on_entry(__u32 option, const struct socket_view 
 	case SPLICE_SO_COMMIT:
 		return call_commit(&f, v);
 	case SPLICE_SO_ABORT:
+		if (control_replicable(control_read(f.entry)))
+			return -ERRNO_NOENT;	/* no proxy's any more */
 		count(SPLICE_CNT_ABORTED);
 		entry_remove(f.entry, f.slot, f.id, true);
 		return 0;

@@ -266,14 +266,15 @@ enum splice_sockopt {
 	SPLICE_SO_COMMIT = 6,	/* set on either socket: EAGAIN while own data is unacknowledged; 0: the
 				 * leg is SPLICED, close the socket in repair mode. ECONNRESET: torn down
 				 * meanwhile, close it likewise */
-	SPLICE_SO_ABORT = 7,	/* set on either socket: forget the entry. ENOENT */
+	SPLICE_SO_ABORT = 7,	/* set on either socket, or on any with the client's tuple in the call:
+				 * forget the entry. ENOENT */
 	SPLICE_SO_SERVICE = 8,	/* set on any socket: struct splice_service, the one to count */
 	SPLICE_SO_COUNT = 9,	/* get on that socket: __u32, live splices of that service */
 };
 
 /*
- * Argument of the set options (SERVICE aside). The tuples are read by RESERVE only; the other calls
- * find the entry by the addresses of the socket that they are made on.
+ * Argument of the set options (SERVICE aside). The tuples are read by RESERVE and ABORT only; the other
+ * calls find the entry by the addresses of the socket that they are made on.
  */
 struct splice_call {
 	__u32 pending[2];	/* by leg: bytes that the proxy will still write to it (SETTLE, ACTIVATE) */

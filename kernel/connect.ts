@@ -1,0 +1,129 @@
+/** Connections to real servers, made so that they can be spliced. */
+import { Socket } from 'node:net';
+import { callFailed, errnoName, KernelError } from './error.js';
+import { errno, libc, watchFd } from './native.js';
+import { SocketOption } from './record/layout.js';
+import { formatAddress } from './record/record.js';
+import {
+  AF_INET,
+  boundSocket,
+  type Endpoint,
+  Errno,
+  fdOf,
+  legAddresses,
+  pendingError,
+  setMark,
+  setMss,
+  snapshot,
+  socketAddress,
+  spliceCall,
+} from './socket.js';
+
+/** skb mark that tells the datapath to take SACK-permitted out of our SYN; see common.h. */
+const MARK_NO_SACK = 0x53504e;
+const SOCK_DGRAM = 2;
+const TIMESTAMP_BYTES = 12;
+/** Ports tried for one connection before giving up. */
+const TRIES = 64;
+/** Linux's own default for ephemeral ports (ip_local_port_range). */
+export const DEFAULT_PORTS: [number, number] = [32768, 60999];
+
+export interface ConnectOptions extends Endpoint {
+  /** The client whose connection is to be joined with this one: the legs' options are aligned. */
+  client: Socket;
+  /** Address of this node to connect from: one that moves with the virtual address. */
+  source?: string;
+  /** This node's share of the local ports; a peer that may take over must have another. */
+  ports?: [number, number];
+  timeoutMs: number;
+}
+
+/** Next port to try, by source and real server: each goes round its range, so a port rests longest. */
+const nextPort = new Map<string, number>();
+
+function takePort(source: string, to: Endpoint, [low, high]: [number, number]): number {
+  const key = `${source} ${to.address}:${to.port}`;
+  const next = nextPort.get(key);
+  const port =
+    next === undefined || next < low || next > high
+      ? low + Math.floor(Math.random() * (high - low + 1))
+      : next;
+  nextPort.set(key, port + 1);
+  return port;
+}
+
+/** The address that the kernel would send from: what connecting a datagram socket shows. */
+function routedSource(to: Endpoint): string {
+  const fd: number = libc.socket(AF_INET, SOCK_DGRAM, 0);
+  try {
+    if (libc.connect(fd, socketAddress(to), 16))
+      throw callFailed(`route to ${to.address}`, errno());
+    const name = Buffer.alloc(16);
+    if (libc.getsockname(fd, name, [16])) throw callFailed('reading a socket name', errno());
+    const mapped = Buffer.from([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255, ...name.subarray(4, 8)]);
+    return formatAddress(mapped);
+  } finally {
+    libc.close(fd);
+  }
+}
+
+/** Bind, and reserve the tuple in the splice table: the port looks free to the kernel once spliced. */
+function reserve(to: Endpoint, source: string, options: ConnectOptions): number {
+  const clientLeg = legAddresses(options.client);
+  for (let i = 0; i < TRIES; i++) {
+    const here = { address: source, port: takePort(source, to, options.ports ?? DEFAULT_PORTS) };
+    const fd = boundSocket(here);
+    if (fd === undefined) continue;
+    const legs = clientLeg ? [clientLeg, { far: to, here }] : [];
+    const error = spliceCall(fd, SocketOption.RESERVE, { legs });
+    // any other failure means that this connection cannot be spliced; splice() will say why
+    if (error !== Errno.EEXIST) return fd;
+    libc.close(fd);
+  }
+  throw new KernelError(
+    'SYSTEM_CALL',
+    `no free port from ${source} to ${to.address}:${to.port}; widen ports or add source addresses`,
+  );
+}
+
+function alignWithClient(fd: number, client: Socket): void {
+  const clientFd = fdOf(client);
+  const seen = clientFd === undefined ? undefined : snapshot(clientFd);
+  if (!seen) return;
+  setMss(fd, seen.mss + (seen.timestamps ? TIMESTAMP_BYTES : 0));
+  if (!seen.sack) setMark(fd, MARK_NO_SACK);
+}
+
+function whenConnected(fd: number, timeoutMs: number): Promise<number> {
+  return new Promise((resolve) => {
+    const watch = watchFd(fd, 'writable', () => finish(pendingError(fd)));
+    const timer = setTimeout(() => finish(Errno.ETIMEDOUT), timeoutMs);
+    function finish(error: number): void {
+      clearTimeout(timer);
+      watch.close();
+      resolve(error);
+    }
+  });
+}
+
+/**
+ * Connect to a real server.
+ * @returns a socket that does not read yet, half-open allowed
+ * @throws KernelError SYSTEM_CALL when the server refuses or does not answer in time
+ */
+export async function connect(options: ConnectOptions): Promise<Socket> {
+  const to = { address: options.address, port: options.port };
+  const fd = reserve(to, options.source ?? routedSource(to), options);
+  alignWithClient(fd, options.client);
+  let error = 0;
+  if (libc.connect(fd, socketAddress(to), 16)) error = errno();
+  if (error === Errno.EINPROGRESS) error = await whenConnected(fd, options.timeoutMs);
+  if (error) {
+    const clientLeg = legAddresses(options.client);
+    if (clientLeg) spliceCall(fd, SocketOption.ABORT, { legs: [clientLeg] });
+    libc.close(fd);
+    throw new KernelError('SYSTEM_CALL', `connect ${to.address}:${to.port}: ${errnoName(error)}`);
+  }
+  const how = { fd, allowHalfOpen: true, readable: true, writable: true, pauseOnCreate: true };
+  return new Socket(how);
+}

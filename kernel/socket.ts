@@ -1,0 +1,252 @@
+/** One TCP socket below node:net: descriptor, addresses, and the splice options of record.h. */
+import type { Socket } from 'node:net';
+import { callFailed, errnoName, KernelError } from './error.js';
+import { errno, libc } from './native.js';
+import {
+  CALL_SIZE,
+  CallOffset,
+  SERVICE_SIZE,
+  ServiceOffset,
+  SNAPSHOT_SIZE,
+  SnapshotOffset,
+  SOL_SPLICE,
+  SocketOption,
+  TUPLE_SIZE,
+} from './record/layout.js';
+import { parseAddress, TupleView } from './record/record.js';
+
+export const AF_INET = 2;
+export const IPPROTO_TCP = 6;
+const SOCK_STREAM = 1;
+const SOCK_NONBLOCK = 0x800;
+const SOCK_CLOEXEC = 0x80000;
+const SOL_SOCKET = 1;
+const SO_REUSEADDR = 2;
+const SO_ERROR = 4;
+const SO_MARK = 36;
+const IPPROTO_IP = 0;
+const IP_FREEBIND = 15;
+const TCP_MAXSEG = 2;
+const TCP_REPAIR = 19;
+const MSG_DONTWAIT = 0x40;
+
+export const Errno = {
+  ENOENT: 2,
+  EAGAIN: 11,
+  EEXIST: 17,
+  ENOSPC: 28,
+  ENOPROTOOPT: 92,
+  EADDRINUSE: 98,
+  EADDRNOTAVAIL: 99,
+  ECONNRESET: 104,
+  ETIMEDOUT: 110,
+  EINPROGRESS: 115,
+} as const;
+
+/** Address and port of one end of a connection. */
+export interface Endpoint {
+  address: string;
+  port: number;
+}
+
+/** libuv's handle, as far as it is needed; node:net does not show it. */
+interface TcpHandle {
+  fd: number;
+  reading: boolean;
+  readStop(): number;
+}
+
+function handleOf(socket: Socket): TcpHandle | undefined {
+  return (socket as unknown as { _handle?: TcpHandle })._handle ?? undefined;
+}
+
+/** Descriptor of an open socket, or undefined once it is destroyed. */
+export function fdOf(socket: Socket): number | undefined {
+  const fd = handleOf(socket)?.fd;
+  return fd !== undefined && fd >= 0 ? fd : undefined;
+}
+
+/**
+ * Stop the handle itself from reading (pause() does not) and take what it has read already. The
+ * handle claims to be reading, or the next socket.read() would start it again.
+ */
+export function stopReading(socket: Socket): Buffer {
+  const handle = handleOf(socket);
+  socket.pause();
+  if (handle) {
+    handle.readStop();
+    handle.reading = true;
+  }
+  const pieces: Buffer[] = [];
+  while (socket.readableLength > 0) {
+    const piece: Buffer | null = socket.read();
+    if (piece === null) break;
+    pieces.push(piece);
+  }
+  return Buffer.concat(pieces);
+}
+
+/** Let node:net read again, from the next resume() or pipe() on. */
+export function allowReading(socket: Socket): void {
+  const handle = handleOf(socket);
+  if (handle) handle.reading = false;
+}
+
+export function setInteger(fd: number, level: number, name: number, value: number): number {
+  const bytes = Buffer.alloc(4);
+  bytes.writeInt32LE(value);
+  return libc.setsockopt(fd, level, name, bytes, 4) === 0 ? 0 : errno();
+}
+
+/** struct sockaddr_in (ip(7)): family in host order, port and address in network order. */
+export function socketAddress({ address, port }: Endpoint): Buffer {
+  const mapped = Buffer.alloc(16);
+  parseAddress(address, mapped);
+  const bytes = Buffer.alloc(16);
+  bytes.writeUInt16LE(AF_INET, 0);
+  bytes.writeUInt16BE(port, 2);
+  mapped.copy(bytes, 4, 12, 16);
+  return bytes;
+}
+
+/**
+ * A non-blocking TCP socket bound to an address that this node need not own yet (IP_FREEBIND), so
+ * that a backup is ready before the address comes. Other than EADDRINUSE, failures throw.
+ * @returns the descriptor, or undefined when the port is in use
+ */
+export function boundSocket(local: Endpoint): number | undefined {
+  const fd: number = libc.socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (fd < 0) throw callFailed('making a socket', errno());
+  setInteger(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+  setInteger(fd, IPPROTO_IP, IP_FREEBIND, 1);
+  if (libc.bind(fd, socketAddress(local), 16) === 0) return fd;
+  const error = errno();
+  libc.close(fd);
+  if (error === Errno.EADDRINUSE) return undefined;
+  throw new KernelError(
+    'SYSTEM_CALL',
+    `${local.address}:${local.port} cannot be bound: ${errnoName(error)}`,
+  );
+}
+
+/** Largest segment to announce and to send, without options; 0 leaves it to the path. */
+export function setMss(fd: number, mss: number): void {
+  if (mss > 0) setInteger(fd, IPPROTO_TCP, TCP_MAXSEG, mss);
+}
+
+export function setMark(fd: number, mark: number): void {
+  setInteger(fd, SOL_SOCKET, SO_MARK, mark);
+}
+
+/** The pending error of a socket (errno), or 0. */
+export function pendingError(fd: number): number {
+  const value = Buffer.alloc(4);
+  if (libc.getsockopt(fd, SOL_SOCKET, SO_ERROR, value, [4])) return errno();
+  return value.readInt32LE();
+}
+
+/** Read at most length bytes that are there already. */
+export function receive(fd: number, length: number): Buffer {
+  const bytes = Buffer.allocUnsafe(length);
+  const got = Number(libc.recv(fd, bytes, length, MSG_DONTWAIT));
+  return got > 0 ? bytes.subarray(0, got) : Buffer.alloc(0);
+}
+
+/** Close without a word to the far end (TCP_REPAIR, tcp(7)): the splice has the connection now. */
+export function closeSilently(socket: Socket): void {
+  const fd = fdOf(socket);
+  if (fd !== undefined) setInteger(fd, IPPROTO_TCP, TCP_REPAIR, 1);
+  socket.destroy();
+}
+
+/** One socket as the datapath sees it; sequence numbers modulo 2^32. See struct splice_snapshot. */
+export interface Snapshot {
+  id: bigint;
+  established: boolean;
+  rcvNxt: number;
+  copiedSeq: number;
+  mss: number;
+  timestamps: boolean;
+  sack: boolean;
+  outOfOrder: boolean;
+  /** MD5, AO or MPTCP. */
+  unspliceable: boolean;
+}
+
+const TCP_ESTABLISHED = 1;
+
+/** @returns undefined where the datapath is not loaded, or the socket is outside its cgroup */
+export function snapshot(fd: number): Snapshot | undefined {
+  const b = Buffer.alloc(SNAPSHOT_SIZE);
+  if (libc.getsockopt(fd, SOL_SPLICE, SocketOption.SNAPSHOT, b, [b.length])) return undefined;
+  const options = b[SnapshotOffset.options];
+  return {
+    id: b.readBigUInt64LE(SnapshotOffset.id),
+    established: b.readUInt32LE(SnapshotOffset.tcpState) === TCP_ESTABLISHED,
+    rcvNxt: b.readUInt32LE(SnapshotOffset.rcvNxt),
+    copiedSeq: b.readUInt32LE(SnapshotOffset.copiedSeq),
+    mss: b.readUInt32LE(SnapshotOffset.mss),
+    timestamps: (options & 1) !== 0,
+    sack: (options & 2) !== 0,
+    outOfOrder: (options & 4) !== 0,
+    unspliceable: (options & 8) !== 0,
+  };
+}
+
+/** The address pair of a leg, from its far end to this node. */
+export interface LegAddresses {
+  far: Endpoint;
+  here: Endpoint;
+}
+
+/**
+ * Make one call of enum splice_sockopt.
+ * @param pending bytes that will still be written, by leg; @param legs for RESERVE and ABORT
+ * @returns 0 or the errno that record.h names
+ */
+export function spliceCall(
+  fd: number,
+  option: (typeof SocketOption)[keyof typeof SocketOption],
+  { pending = [0, 0], legs = [] }: { pending?: [number, number]; legs?: LegAddresses[] } = {},
+): number {
+  const call = Buffer.alloc(CALL_SIZE);
+  call.writeUInt32LE(pending[0], CallOffset.pending);
+  call.writeUInt32LE(pending[1], CallOffset.pending + 4);
+  for (const [leg, { far, here }] of legs.entries()) {
+    const tuple = new TupleView(call, CallOffset.tuple + TUPLE_SIZE * leg);
+    tuple.source = far.address;
+    tuple.destination = here.address;
+    tuple.sourcePort = far.port;
+    tuple.destinationPort = here.port;
+  }
+  return libc.setsockopt(fd, SOL_SPLICE, option, call, call.length) === 0 ? 0 : errno();
+}
+
+/** Addresses of a connected socket, or undefined when it is not (or no longer) connected. */
+export function legAddresses(socket: Socket): LegAddresses | undefined {
+  const { remoteAddress, remotePort, localAddress, localPort } = socket;
+  if (!remoteAddress || !remotePort || !localAddress || !localPort) return undefined;
+  return {
+    far: { address: remoteAddress, port: remotePort },
+    here: { address: localAddress, port: localPort },
+  };
+}
+
+/**
+ * Live splices of a real server behind a virtual server, as the datapath counts them: right after a
+ * takeover too. Any TCP socket of the proxy's will do to ask by.
+ * @returns undefined where the datapath is not loaded
+ */
+export function liveCount(fd: number, virtual: Endpoint, real: Endpoint): number | undefined {
+  const service = Buffer.alloc(SERVICE_SIZE);
+  parseAddress(virtual.address, service, ServiceOffset.vaddr);
+  parseAddress(real.address, service, ServiceOffset.raddr);
+  service.writeUInt16BE(virtual.port, ServiceOffset.vport);
+  service.writeUInt16BE(real.port, ServiceOffset.rport);
+  if (libc.setsockopt(fd, SOL_SPLICE, SocketOption.SERVICE, service, service.length)) {
+    return undefined;
+  }
+  const live = Buffer.alloc(4);
+  if (libc.getsockopt(fd, SOL_SPLICE, SocketOption.COUNT, live, [4])) return undefined;
+  return live.readUInt32LE();
+}

@@ -1,0 +1,237 @@
+/**
+ * splice(): joins a client's and a server's connection in the kernel. The bytes that the proxy has
+ * read and not yet passed on go first; from then on the two ends talk to each other, and the sockets
+ * are closed without either noticing.
+ *
+ *   stop reading → reserve → hold both legs → read all that is acknowledged → settle, activate
+ *   → write what was read → each leg acknowledged: commit, close silently
+ */
+import type { Socket } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { libc } from './native.js';
+import { SocketOption } from './record/layout.js';
+import {
+  allowReading,
+  boundSocket,
+  closeSilently,
+  Errno,
+  fdOf,
+  type LegAddresses,
+  legAddresses,
+  receive,
+  type Snapshot,
+  snapshot,
+  spliceCall,
+  stopReading,
+} from './socket.js';
+
+/** Why a pair of connections was not spliced. The caller relays it in user space, counted by reason. */
+export const REFUSALS = {
+  unavailable: 'the splice datapath is not loaded, or this process is outside its cgroup',
+  not_ipv4: 'a leg is not an IPv4 connection',
+  not_established: 'a connection is closing or closed',
+  tcp_option: 'a connection uses MD5, AO or MPTCP',
+  write_pending: 'a socket still has data to write',
+  tuple_taken: 'another splice has this address pair',
+  table_full: 'the splice table is full',
+  not_settled: 'data kept coming, or was missing, until the settle timeout',
+} as const;
+export type RefusalReason = keyof typeof REFUSALS;
+
+export interface SpliceRequest {
+  /** Read from the client already, to be passed to the server first. */
+  toServer?: Uint8Array;
+  /** Read from the server already, to be passed to the client first. */
+  toClient?: Uint8Array;
+  /** How long the two ends may take to come to rest. Default 200. */
+  settleTimeoutMs?: number;
+}
+
+/** What became of an activated splice's sockets; the splice itself lives on after 'committed'. */
+export type SpliceOutcome = 'committed' | 'reset' | 'aborted';
+
+export type SpliceResult =
+  | { spliced: true; id: bigint; committed: Promise<SpliceOutcome> }
+  | { spliced: false; reason: RefusalReason; toServer: Buffer; toClient: Buffer };
+
+const SETTLE_TIMEOUT_MS = 200;
+const SETTLE_ROUND_MS = 1;
+const COMMIT_DELAY_MS = 1;
+const COMMIT_DELAY_MAX_MS = 20;
+/** After this long only a far end that is slow, or gone, can be the cause: no haste. */
+const COMMIT_PATIENCE_MS = 2000;
+const COMMIT_DELAY_LATE_MS = 200;
+
+/** A leg on its way into the splice. */
+interface Leg {
+  socket: Socket;
+  fd: number;
+  addresses: LegAddresses;
+  /** Bytes read from this leg, for the other one. */
+  read: Buffer[];
+}
+
+const lengthOf = (pieces: Buffer[]): number => pieces.reduce((sum, b) => sum + b.length, 0);
+
+/** Stop a socket, and all that has been read from it so far. */
+function take(socket: Socket, read: Uint8Array | undefined): Buffer[] {
+  return [Buffer.from(read ?? []), stopReading(socket)].filter((b) => b.length > 0);
+}
+
+function legOf(socket: Socket, read: Buffer[]): Leg | undefined {
+  const fd = fdOf(socket);
+  const addresses = legAddresses(socket);
+  return fd === undefined || !addresses ? undefined : { socket, fd, addresses, read };
+}
+
+function judge(leg: Leg): RefusalReason | undefined {
+  if (leg.addresses.far.address.includes(':')) return 'not_ipv4';
+  const seen = snapshot(leg.fd);
+  if (!seen) return 'unavailable';
+  if (!seen.established) return 'not_established';
+  if (seen.unspliceable) return 'tcp_option';
+  if (leg.socket.writableLength > 0) return 'write_pending';
+  return undefined;
+}
+
+function reasonOf(errno: number): RefusalReason {
+  switch (errno) {
+    case Errno.EEXIST:
+      return 'tuple_taken';
+    case Errno.ENOSPC:
+      return 'table_full';
+    case Errno.EAGAIN:
+      return 'not_settled';
+    case Errno.ENOPROTOOPT:
+      return 'unavailable';
+    default:
+      return 'not_established';
+  }
+}
+
+/** Read exactly what the kernel has acknowledged, or is about to. Returns how much that was. */
+function drain(leg: Leg, seen: Snapshot): number {
+  const length = (seen.rcvNxt - seen.copiedSeq) >>> 0;
+  if (length === 0) return 0;
+  const bytes = receive(leg.fd, length);
+  if (bytes.length > 0) leg.read.push(bytes);
+  return length;
+}
+
+/** Until both legs stand still for a round, then switch. */
+async function settleAndActivate(
+  client: Leg,
+  server: Leg,
+  timeoutMs: number,
+): Promise<RefusalReason | undefined> {
+  const deadline = performance.now() + timeoutMs;
+  for (let still = false; ; ) {
+    const seen = [client, server].map((leg) => ({ leg, snapshot: snapshot(leg.fd) }));
+    let moved = 0;
+    for (const { leg, snapshot } of seen) {
+      if (!snapshot?.established) return 'not_established';
+      moved += drain(leg, snapshot);
+    }
+    if (still && moved === 0) {
+      const pending: [number, number] = [lengthOf(server.read), lengthOf(client.read)];
+      const error =
+        spliceCall(server.fd, SocketOption.SETTLE, { pending }) ||
+        spliceCall(client.fd, SocketOption.ACTIVATE, { pending });
+      if (error !== Errno.EAGAIN) return error ? reasonOf(error) : undefined;
+    }
+    if (performance.now() > deadline) return 'not_settled';
+    still = moved === 0;
+    await sleep(SETTLE_ROUND_MS);
+  }
+}
+
+function hold(client: Leg, server: Leg): RefusalReason | undefined {
+  if (snapshot(server.fd)?.id === 0n) {
+    const legs = [client.addresses, server.addresses];
+    const error = spliceCall(server.fd, SocketOption.RESERVE, { legs });
+    if (error) return reasonOf(error);
+  }
+  const error =
+    spliceCall(server.fd, SocketOption.HOLD) || spliceCall(client.fd, SocketOption.HOLD);
+  return error ? reasonOf(error) : undefined;
+}
+
+/** Forget the entry; its sockets may be gone, then a socket of no other use asks. */
+function abort(client: Leg, server: Leg): void {
+  const legs = [client.addresses, server.addresses];
+  const fd = [client, server].map((leg) => fdOf(leg.socket)).find((fd) => fd !== undefined);
+  if (fd !== undefined) {
+    spliceCall(fd, SocketOption.ABORT, { legs });
+    return;
+  }
+  const spare = boundSocket({ address: '0.0.0.0', port: 0 });
+  if (spare === undefined) return;
+  spliceCall(spare, SocketOption.ABORT, { legs });
+  libc.close(spare);
+}
+
+/** Write what was read, wait until it is acknowledged, close leg by leg. */
+async function commit(client: Leg, server: Leg): Promise<SpliceOutcome> {
+  const legs = [server, client];
+  for (const { socket } of legs) socket.on('error', () => socket.destroy());
+  for (const [to, from] of [[server, client] as const, [client, server] as const]) {
+    for (const piece of from.read) to.socket.write(piece);
+  }
+  const begun = performance.now();
+  for (let delay = COMMIT_DELAY_MS; ; delay = Math.min(delay * 1.5, COMMIT_DELAY_MAX_MS)) {
+    for (const leg of [...legs]) {
+      const fd = fdOf(leg.socket);
+      const error = fd === undefined ? Errno.ENOENT : spliceCall(fd, SocketOption.COMMIT);
+      if (error === Errno.EAGAIN) continue;
+      if (error === 0) {
+        closeSilently(leg.socket);
+        legs.splice(legs.indexOf(leg), 1);
+        continue;
+      }
+      // torn down by an RST that reached both ends, or the far end never took the proxy's own data
+      if (error !== Errno.ECONNRESET) abort(client, server);
+      for (const { socket } of legs) {
+        if (error === Errno.ECONNRESET) closeSilently(socket);
+        else socket.resetAndDestroy();
+      }
+      return error === Errno.ECONNRESET ? 'reset' : 'aborted';
+    }
+    if (legs.length === 0) return 'committed';
+    const late = performance.now() - begun > COMMIT_PATIENCE_MS;
+    await sleep(late ? COMMIT_DELAY_LATE_MS : delay);
+  }
+}
+
+/**
+ * Join two connections. Neither socket may be used afterwards when the answer is spliced; when it is
+ * not, nothing is lost: the caller writes the bytes that come back and relays.
+ * @param client accepted, @param server connected; allowHalfOpen on both, or an early FIN is answered
+ */
+export async function splice(
+  client: Socket,
+  server: Socket,
+  request: SpliceRequest = {},
+): Promise<SpliceResult> {
+  const fromClient = take(client, request.toServer);
+  const fromServer = take(server, request.toClient);
+  const refuse = (reason: RefusalReason): SpliceResult => {
+    for (const socket of [client, server]) allowReading(socket);
+    const [toServer, toClient] = [fromClient, fromServer].map((pieces) => Buffer.concat(pieces));
+    return { spliced: false, reason, toServer, toClient };
+  };
+  const clientLeg = legOf(client, fromClient);
+  const serverLeg = legOf(server, fromServer);
+  if (!clientLeg || !serverLeg) return refuse('not_established');
+  let reason = judge(clientLeg) ?? judge(serverLeg) ?? hold(clientLeg, serverLeg);
+  reason ??= await settleAndActivate(
+    clientLeg,
+    serverLeg,
+    request.settleTimeoutMs ?? SETTLE_TIMEOUT_MS,
+  );
+  if (reason) {
+    abort(clientLeg, serverLeg);
+    return refuse(reason);
+  }
+  const id = snapshot(clientLeg.fd)?.id ?? 0n;
+  return { spliced: true, id, committed: commit(clientLeg, serverLeg) };
+}
