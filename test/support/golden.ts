@@ -21,16 +21,22 @@ import { Datapath } from '../../kernel/datapath.js';
 import { libc } from '../../kernel/native.js';
 import {
   type CounterName,
+  EntryOffset,
   Flag,
+  type FlagName,
+  LiveOffset,
   Option,
   RECORD_SIZE,
+  RecordOffset,
   State,
   type StateName,
 } from '../../kernel/record/layout.js';
 import { newRecord, RecordView, stateName } from '../../kernel/record/record.js';
 import { run } from './isolate.js';
 import { type Ends, segment } from './notation.js';
-import { describe, frame, NODE_MAC } from './packet.js';
+import { describe, ETHERNET, frame, NODE_MAC } from './packet.js';
+import { poke } from './poke.js';
+import { Tap } from './tap.js';
 import { testRun } from './test-run.js';
 
 const ENDS: Ends = {
@@ -41,6 +47,9 @@ const ENDS: Ends = {
 };
 const PIN_PATH = '/sys/fs/bpf/spliced';
 const INTERFACES = ['front', 'back'];
+const TABLE_SIZE = 64;
+/** Of the next hops, and of the interfaces that the copies are caught on. */
+const FAR_MAC = '02:00:00:00:00:20';
 const VERDICTS = { stack: 0, drop: 2, forward: 7 } as const;
 
 /** By leg, or by direction for the offsets. */
@@ -55,6 +64,18 @@ export interface GoldenEntry {
   wscaleOut?: Pair<number>;
   timestamps?: Pair<boolean>;
   server?: string;
+  /**
+   * A splice in the making, as only the kernel can leave it: states and flags at will, and what it
+   * knows of the sockets that are still open. `copied`: the socket has had its last acknowledgement.
+   */
+  making?: {
+    states: Pair<StateName>;
+    flags: FlagName[];
+    ownEnd: Pair<number>;
+    localNext: Pair<number>;
+    tsSent?: Pair<number>;
+    copied?: Pair<boolean>;
+  };
 }
 
 export interface GoldenStep {
@@ -63,6 +84,8 @@ export interface GoldenStep {
   in: string;
   /** What comes out; without it, the packet as it went in. Not compared when it is dropped. */
   out?: string;
+  /** A second packet, sent beside the one that comes out; without it, there must be none. */
+  copy?: string;
   /** The answer goes back to where the packet came from. */
   swapsMacs?: boolean;
   /** Default: forward when `out` is given, else stack. */
@@ -85,21 +108,29 @@ export type GoldenCase = { title: string; entry?: GoldenEntry } & (
 /** A datapath of its own on two interfaces, in the namespaces of the calling process. */
 export class Golden {
   static async open(): Promise<Golden> {
-    for (const [name, address] of [
-      ['front', '10.1.0.100/24'],
-      ['back', '10.2.0.100/24'],
+    for (const [name, address, end] of [
+      ['front', '10.1.0.100/24', '10.1.0.2'],
+      ['back', '10.2.0.100/24', '10.2.0.11'],
     ]) {
       run('ip', 'link', 'add', name, 'address', NODE_MAC, 'type', 'veth', 'peer', `${name}-far`);
       run('ip', 'address', 'add', address, 'dev', name);
       run('ip', 'link', 'set', name, 'up');
-      run('ip', 'link', 'set', `${name}-far`, 'up');
+      run('ip', 'link', 'set', `${name}-far`, 'address', FAR_MAC, 'up');
+      run('ip', 'neighbour', 'add', end, 'lladdr', FAR_MAC, 'dev', name);
       run('sysctl', '-qw', `net.ipv4.conf.${name}.forwarding=1`);
     }
     const cgroup = `${cgroup2()}/spliced-golden-${process.pid}`;
     mkdirSync(cgroup);
-    const options = { pinPath: PIN_PATH, cgroup, interfaces: INTERFACES, node: 1, tableSize: 64 };
+    const options = {
+      pinPath: PIN_PATH,
+      cgroup,
+      interfaces: INTERFACES,
+      node: 1,
+      tableSize: TABLE_SIZE,
+    };
     try {
-      return new Golden(await Datapath.open(options), cgroup);
+      const datapath = await Datapath.open(options);
+      return new Golden(datapath, cgroup, [new Tap('front-far'), new Tap('back-far')]);
     } catch (error) {
       rmdirSync(cgroup);
       throw error;
@@ -109,9 +140,11 @@ export class Golden {
   private constructor(
     readonly datapath: Datapath,
     private readonly cgroup: string,
+    private readonly taps: Tap[],
   ) {}
 
   async close(): Promise<void> {
+    for (const tap of this.taps) tap.close();
     this.datapath.close();
     await Datapath.unload(PIN_PATH, INTERFACES);
     rmdirSync(this.cgroup);
@@ -122,6 +155,8 @@ export class Golden {
     this.datapath.table.flush();
     const results = this.datapath.table.insert(record(one.entry ?? {}));
     assert.equal([...results], [0], `${one.title}: the splice could not be inserted`);
+    const { making } = one.entry ?? {};
+    if (making) poke(PIN_PATH, TABLE_SIZE, (entry) => make(entry, making));
     const steps = 'steps' in one ? one.steps : [one];
     for (const [at, step] of steps.entries()) {
       this.step(step, steps.length > 1 ? `${one.title}, step ${at + 1}` : one.title);
@@ -133,6 +168,7 @@ export class Golden {
     const wanted = step.verdict ?? (step.out ? 'forward' : 'stack');
     const input = frame(sent);
     const before = this.datapath.counters();
+    for (const tap of this.taps) tap.frames();
     const { verdict, output } = testRun(`${PIN_PATH}/prog_${step.program ?? 'ingress'}`, input, {
       mark: step.mark ?? 0,
       ifindex: libc.ifNameToIndex(sent.from.startsWith('10.1.') ? 'front' : 'back'),
@@ -146,8 +182,17 @@ export class Golden {
       if (step.swapsMacs)
         Buffer.concat([input.subarray(6, 12), input.subarray(0, 6)]).copy(expected);
       assert.is(describe(output), describe(expected), title);
-      assert.is(output.toString('hex'), expected.toString('hex'), `${title}: bytes`);
+      // the socket's share keeps the copy's Ethernet header, which nobody reads any more
+      const from = step.copy ? ETHERNET : 0;
+      const [got, want] = [output, expected].map((bytes) => bytes.toString('hex', from));
+      assert.is(got, want, `${title}: bytes`);
     }
+    const copies = this.taps.flatMap((tap) => tap.frames());
+    const expectedCopies = step.copy ? [frame({ ...segment(step.copy, ENDS), mac: FAR_MAC })] : [];
+    for (const copy of expectedCopies)
+      Buffer.from(NODE_MAC.replaceAll(':', ''), 'hex').copy(copy, 6);
+    assert.equal(copies.map(describe), expectedCopies.map(describe), `${title}: copies sent`);
+    assert.equal(copies, expectedCopies, `${title}: bytes of the copies sent`);
     for (const counter of step.counts ?? []) {
       assert.is(Number(after[counter] - before[counter]), 1, `${title}: counter ${counter}`);
     }
@@ -204,6 +249,20 @@ function record(entry: GoldenEntry): Uint8Array {
     r.setMss(leg, 1460);
   }
   return r.bytes;
+}
+
+function make(entry: Buffer, making: NonNullable<GoldenEntry['making']>): void {
+  const { states, flags, ownEnd, localNext, tsSent = [0, 0], copied = [false, false] } = making;
+  const bits = flags.reduce((sum, name) => sum | Flag[name], 0);
+  const at = EntryOffset.live;
+  entry.writeUInt16LE(bits, RecordOffset.flags);
+  for (const leg of [0, 1]) {
+    entry[RecordOffset.state + leg] = State[states[leg]];
+    entry.writeUInt32LE(ownEnd[leg], at + LiveOffset.ownEnd + 4 * leg);
+    entry.writeUInt32LE(localNext[leg], at + LiveOffset.localNext + 4 * leg);
+    entry.writeUInt32LE(tsSent[leg], at + LiveOffset.tsSent + 4 * leg);
+  }
+  entry[at + LiveOffset.copied] = (copied[0] ? 1 : 0) | (copied[1] ? 2 : 0);
 }
 
 function cgroup2(): string {
