@@ -5,8 +5,6 @@ import { errno, libc } from './native.js';
 import {
   CALL_SIZE,
   CallOffset,
-  SERVICE_SIZE,
-  ServiceOffset,
   SNAPSHOT_SIZE,
   SnapshotOffset,
   SOL_SPLICE,
@@ -230,23 +228,4 @@ export function legAddresses(socket: Socket): LegAddresses | undefined {
     far: { address: remoteAddress, port: remotePort },
     here: { address: localAddress, port: localPort },
   };
-}
-
-/**
- * Live splices of a real server behind a virtual server, as the datapath counts them: right after a
- * takeover too. Any TCP socket of the proxy's will do to ask by.
- * @returns undefined where the datapath is not loaded
- */
-export function liveCount(fd: number, virtual: Endpoint, real: Endpoint): number | undefined {
-  const service = Buffer.alloc(SERVICE_SIZE);
-  parseAddress(virtual.address, service, ServiceOffset.vaddr);
-  parseAddress(real.address, service, ServiceOffset.raddr);
-  service.writeUInt16BE(virtual.port, ServiceOffset.vport);
-  service.writeUInt16BE(real.port, ServiceOffset.rport);
-  if (libc.setsockopt(fd, SOL_SPLICE, SocketOption.SERVICE, service, service.length)) {
-    return undefined;
-  }
-  const live = Buffer.alloc(4);
-  if (libc.getsockopt(fd, SOL_SPLICE, SocketOption.COUNT, live, [4])) return undefined;
-  return live.readUInt32LE();
 }

@@ -1,0 +1,200 @@
+/**
+ * The life of one client's connection:
+ *
+ *   reading ─► connecting ─► joining ─┬─► committing ─► the kernel's alone
+ *      │            │                 └─► relaying ───► closed
+ *      └────────────┴─► answering ────────────────────► closed
+ */
+import type { Socket } from 'node:net';
+import type { Logger } from 'pino';
+import { connect } from '../kernel/connect.js';
+import { liveCount } from '../kernel/service.js';
+import { splice } from '../kernel/splice.js';
+import { answer } from './answer.js';
+import type { VirtualServer } from './config.js';
+import type { CounterName, Counters } from './counters.js';
+import { HeadError, type HeadErrorCode, type RequestHead, readHead } from './head.js';
+import { relay } from './relay.js';
+import type { Candidate, Rota } from './schedule.js';
+import type { Throttle } from './throttle.js';
+
+export const CONNECT_TIMEOUT_MS = 3_000;
+/** Real servers that one client's request is offered to. */
+export const TRIES_MAX = 4;
+
+export type FlowState =
+  | 'reading'
+  | 'connecting'
+  | 'joining'
+  | 'committing'
+  | 'relaying'
+  | 'answering';
+
+/** What all flows of the process share. */
+export interface Shared {
+  readonly counters: Counters;
+  readonly log: Logger;
+  readonly throttle: Throttle;
+}
+
+const REFUSALS: Record<HeadErrorCode, { counter: CounterName; status?: number }> = {
+  MALFORMED: { counter: 'malformed', status: 400 },
+  VERSION: { counter: 'version', status: 505 },
+  TIMEOUT: { counter: 'timeout', status: 408 },
+  TOO_LARGE: { counter: 'too_large', status: 431 },
+  CLIENT_GONE: { counter: 'client_gone' },
+};
+
+export class Flow {
+  state: FlowState = 'reading';
+  #server: Socket | undefined;
+  #held: Candidate | undefined;
+
+  constructor(
+    readonly client: Socket,
+    readonly virtual: VirtualServer,
+    readonly rota: Rota,
+    readonly shared: Shared,
+  ) {
+    // 'close' follows every 'error', and tells all that is needed.
+    client.on('error', () => {});
+  }
+
+  /** Comes back when no socket of this flow is left. Never throws. */
+  async run(): Promise<void> {
+    try {
+      await this.#serve();
+    } catch (error) {
+      this.shared.counters.add('failed');
+      this.shared.throttle.say('failed', (more) =>
+        this.shared.log.error({ err: error, more }, 'a connection failed here and was reset'),
+      );
+      this.reset();
+    } finally {
+      this.#hold(undefined);
+    }
+  }
+
+  /** Ends it at once, visibly for both ends. What the kernel carries is not touched by it. */
+  reset(): void {
+    for (const socket of [this.client, this.#server]) {
+      if (socket && !socket.destroyed) socket.resetAndDestroy();
+    }
+  }
+
+  async #serve(): Promise<void> {
+    let head: RequestHead;
+    try {
+      head = await readHead(this.client);
+    } catch (error) {
+      if (!(error instanceof HeadError)) throw error;
+      return this.#refuse(error);
+    }
+    this.state = 'connecting';
+    const server = await this.#connect();
+    if (this.client.destroyed) {
+      server?.destroy();
+      this.shared.counters.add('client_gone');
+    } else if (!server) {
+      this.shared.counters.add('no_server');
+      await this.#answer(503, 'no real server answers', head.method !== 'HEAD');
+    } else {
+      await this.#join(server, head.bytes);
+    }
+  }
+
+  async #refuse(error: HeadError): Promise<void> {
+    const { counter, status } = REFUSALS[error.code];
+    this.shared.counters.add(counter);
+    if (status === undefined) this.client.destroy();
+    else await this.#answer(status, error.message);
+  }
+
+  #answer(status: number, reason: string, withBody = true): Promise<void> {
+    this.state = 'answering';
+    return answer(this.client, status, reason, withBody);
+  }
+
+  /** A connection to the first of the chosen real servers that takes one, or undefined. */
+  async #connect(): Promise<Socket | undefined> {
+    const { source, ports } = this.virtual;
+    const tried = new Set<Candidate>();
+    while (tried.size < TRIES_MAX && !this.client.destroyed) {
+      const candidate = this.rota.next(tried, (c) => this.#load(c));
+      if (!candidate) return undefined;
+      tried.add(candidate);
+      this.#hold(candidate);
+      const { address, port } = candidate.real;
+      try {
+        const server = await connect({
+          address,
+          port,
+          source: source ?? (this.client.localAddress as string),
+          ...(ports && { ports: [...ports] as [number, number] }),
+          client: this.client,
+          timeoutMs: CONNECT_TIMEOUT_MS,
+        });
+        server.on('error', () => {});
+        this.rota.served(candidate);
+        this.#server = server;
+        return server;
+      } catch (error) {
+        this.#hold(undefined);
+        this.rota.failed(candidate);
+        this.#tellConnectFailed(`${address}:${port}`, error as NodeJS.ErrnoException);
+      }
+    }
+    return undefined;
+  }
+
+  #tellConnectFailed(real: string, error: NodeJS.ErrnoException): void {
+    const { counters, throttle, log } = this.shared;
+    const code = error.code ?? 'UNKNOWN';
+    counters.add('connect_failed', code);
+    throttle.say(`${code} ${real}`, (more) =>
+      log.warn({ real, code, more }, `no connection to a real server: ${error.message}`),
+    );
+  }
+
+  async #join(server: Socket, read: Buffer): Promise<void> {
+    const { counters } = this.shared;
+    this.state = 'joining';
+    const result = await splice(this.client, server, { toServer: read });
+    if (result.spliced) {
+      counters.add('spliced');
+      this.state = 'committing';
+      // From here on the datapath counts this connection.
+      this.#hold(undefined);
+      counters.add(await result.committed);
+      return;
+    }
+    counters.add('relayed', result.reason);
+    this.#tellRelayed(result.reason);
+    this.state = 'relaying';
+    counters.add(`relay_${await relay(this.client, server, result)}`);
+  }
+
+  #tellRelayed(reason: string): void {
+    const { throttle, log } = this.shared;
+    throttle.say(`relayed ${reason}`, (more) =>
+      log.warn({ reason, more }, 'relaying in user space: this connection cannot be spliced'),
+    );
+  }
+
+  /** All live connections of a real server: the datapath's, and those held by this process. */
+  #load(candidate: Candidate): number {
+    const { localAddress, localPort } = this.client;
+    const { address, port } = candidate.real;
+    const spliced = liveCount(this.client, {
+      virtual: { address: localAddress as string, port: localPort as number },
+      real: { address, port },
+    });
+    return spliced + candidate.held;
+  }
+
+  #hold(candidate: Candidate | undefined): void {
+    if (this.#held) this.#held.held--;
+    if (candidate) candidate.held++;
+    this.#held = candidate;
+  }
+}
