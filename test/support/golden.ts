@@ -15,7 +15,7 @@
  *   a timestamp of the server's               500 is for the client    20,500
  *   the client's window is halved for the server, the server's is an eighth for the client
  */
-import { mkdirSync, readFileSync, rmdirSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
 import * as assert from 'uvu/assert';
 import { Datapath } from '../../kernel/datapath.js';
 import { libc } from '../../kernel/native.js';
@@ -117,7 +117,7 @@ export class Golden {
       run('ip', 'link', 'set', name, 'up');
       run('ip', 'link', 'set', `${name}-far`, 'address', FAR_MAC, 'up');
       run('ip', 'neighbour', 'add', end, 'lladdr', FAR_MAC, 'dev', name);
-      run('sysctl', '-qw', `net.ipv4.conf.${name}.forwarding=1`);
+      writeFileSync(`/proc/sys/net/ipv4/conf/${name}/forwarding`, '1');
     }
     const cgroup = `${cgroup2()}/spliced-golden-${process.pid}`;
     mkdirSync(cgroup);
