@@ -2,7 +2,8 @@
 import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { loadConfig, type Problems, type Section, types } from '../config/index.js';
-import { SCHEMA, TIMEOUTS, type TimeoutName } from './schema.js';
+import { Timeout, type TimeoutName } from '../kernel/record/layout.js';
+import { SCHEMA } from './schema.js';
 
 export const CONFIG_FILE_DEFAULT = '/etc/spliced/spliced.conf';
 export const SOCKET_DEFAULT = '/run/spliced/spliced.ctl';
@@ -119,7 +120,7 @@ function kernelSettings(kernel: Section, problems: Problems): KernelSettings {
     });
   }
   const timeouts: Partial<Record<TimeoutName, number>> = {};
-  for (const name of TIMEOUTS) {
+  for (const name of Object.keys(Timeout) as TimeoutName[]) {
     const seconds = kernel.section('Timeouts').value<number>(name);
     if (seconds !== undefined) timeouts[name] = seconds;
   }

@@ -3,15 +3,13 @@
 export type DaemonErrorCode =
   | 'USAGE' // the command line
   | 'START' // the process that -d started did not come up
-  | 'RUNNING' // another daemon answers on the control socket
-  | 'LINK' // the interface of the link has no address
+  | 'STARTING' // asked before the daemon was ready
   | 'LOG_FILE' // cannot be opened
   | 'TRACK_FILE' // cannot be written
   | 'BUSY' // an operation that excludes this one is under way
   | 'ARGUMENT' // of a request on the control socket
   | 'NOT_OWNER' // hand over what this node does not have
-  | 'NO_PEER' // nobody to hand over to
-  | 'TABLE_FULL'; // commit did not find room for everything
+  | 'NO_PEER'; // nobody to hand over to
 
 /** The message is a sentence for the operator, with the remedy. */
 export class DaemonError extends Error {

@@ -2,25 +2,13 @@
 // contract names and this version does not do yet is refused by name, never passed over.
 import { isIP } from 'node:net';
 import { type Directive, type Schema, types } from '../config/index.js';
+import { Timeout } from '../kernel/record/layout.js';
 
 const LATER = 'not supported in this version';
 
 function later(instead: string): Directive {
   return { refused: `${LATER}: ${instead}` };
 }
-
-/** The kernel's timeouts, with the names of the old tcp_splice sysctls; record.h has their meaning. */
-export const TIMEOUTS = [
-  'close',
-  'synsent',
-  'synack',
-  'established',
-  'finwait',
-  'lastack',
-  'timewait',
-  'probe',
-] as const;
-export type TimeoutName = (typeof TIMEOUTS)[number];
 
 const timeout = types.duration(1, 30 * 86400);
 const socketBuffer = types.integer(4096, 1 << 30);
@@ -95,7 +83,7 @@ export const SCHEMA: Schema = {
       Interface: { rest: types.interfaceName, repeat: true, required: true },
       TableSize: { args: [types.integer(64, 1 << 23)] },
       Timeouts: {
-        block: Object.fromEntries(TIMEOUTS.map((name) => [name, { args: [timeout] }])),
+        block: Object.fromEntries(Object.keys(Timeout).map((name) => [name, { args: [timeout] }])),
       },
       PinPath: { args: [types.path] },
       Cgroup: { args: [types.path] },

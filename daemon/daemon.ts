@@ -1,0 +1,249 @@
+// The daemon's life: opens the floors below, ties them together, and lets them go again.
+import { Datapath } from '../kernel/datapath.js';
+import { nodeId } from '../kernel/record/record.js';
+import type { PeerChange, PeerInfo, SyncEvents } from '../sync/api.js';
+import { Sync } from '../sync/engine.js';
+import { openMulticast } from '../sync/transport/multicast.js';
+import { pause } from './breath.js';
+import { loadSettings, type Settings } from './config.js';
+import type { Hello } from './control/protocol.js';
+import { ControlServer } from './control/server.js';
+import { DaemonError } from './error.js';
+import { Follower } from './follower.js';
+import { Handover } from './handover.js';
+import type { Log } from './log.js';
+import { Ownership } from './ownership.js';
+import { changes } from './reload.js';
+import { Report } from './report.js';
+import { TrackFile } from './track.js';
+import { handlers, type VerbParts } from './verbs.js';
+import { AddressWatch } from './watch.js';
+import { clock, incarnationNow, random } from './world.js';
+
+/** keepalived adds the address before it runs its script, which gets this long to say commit. */
+const SCRIPT_MS = 1000;
+const IN_SYNC_LOOK_MS = 50;
+
+type Parts = Awaited<ReturnType<Daemon['open']>>;
+
+export class Daemon {
+  private parts: Parts | undefined;
+  private stopping = false;
+
+  constructor(
+    private settings: Settings,
+    private readonly log: Log,
+  ) {}
+
+  /** Resolves when the daemon serves. Throws KernelError, SyncError, ControlError or DaemonError. */
+  async start(): Promise<void> {
+    const parts = await this.open();
+    this.parts = parts;
+    const { datapath, follower, ownership, sync, watch, track } = parts;
+    ownership.start();
+    track.write('outOfSync');
+    follower.start();
+    await follower.resync('start');
+    sync.start();
+    this.writeTrack();
+    watch.start();
+    this.log.info(
+      {
+        node: this.settings.nodeName,
+        adopted: datapath.adopted,
+        incarnation: datapath.incarnation.toString(),
+        interfaces: this.settings.kernel.interfaces,
+        table: datapath.table.size,
+      },
+      datapath.adopted ? 'ready, with the table that was there' : 'ready, with a new table',
+    );
+  }
+
+  /** Lets go of everything; the datapath and its splices go on. */
+  async stop(): Promise<void> {
+    if (this.stopping) return;
+    this.stopping = true;
+    const { parts } = this;
+    if (!parts) return;
+    parts.watch.stop();
+    parts.ownership.stop();
+    await parts.control.close();
+    parts.follower.stop();
+    parts.sync.stop();
+    parts.link.close();
+    parts.datapath.close();
+    this.log.info('stopped');
+  }
+
+  /** SIGHUP. A file with an error changes nothing. */
+  reload(): void {
+    const { parts } = this;
+    if (!parts || this.stopping) return;
+    try {
+      const change = changes(this.settings, loadSettings(this.settings.file));
+      const { settings } = change;
+      parts.datapath.setTimeouts({ ...settings.kernel.timeouts });
+      parts.datapath.setGuard([...settings.failover.virtualAddresses]);
+      this.settings = settings;
+      parts.watch.replace(settings.failover.virtualAddresses);
+      const { applied, needsRestart } = change;
+      this.log.info({ applied, needsRestart }, 'configuration read again');
+    } catch (error) {
+      const { message } = error as Error;
+      this.log.error({ problems: message.split('\n') }, 'configuration not read again: as before');
+    }
+  }
+
+  private async open() {
+    const { settings, log } = this;
+    const node = nodeId(settings.nodeName);
+    // First, and refusing: a second daemon would take events from the one that runs.
+    let verbs: VerbParts | undefined;
+    const control = await ControlServer.listen({
+      path: settings.socketPath,
+      hello: () => this.hello(node),
+      handlers: handlers(() => {
+        if (verbs) return verbs;
+        throw new DaemonError('STARTING', 'spliced is starting: try again in a moment');
+      }),
+    });
+    try {
+      const datapath = await Datapath.open({
+        ...settings.kernel,
+        interfaces: [...settings.kernel.interfaces],
+        node,
+      });
+      let datagrams = 0;
+      const link = await openMulticast({
+        ...settings.multicast,
+        receive: (datagram) => {
+          datagrams++;
+          sync.receive(datagram);
+        },
+      });
+      const sync: Sync = new Sync({
+        node,
+        name: settings.nodeName,
+        incarnation: incarnationNow(),
+        clock,
+        random,
+        link,
+        events: this.syncEvents(datapath),
+        mode: settings.sync.mode,
+        hashLimit: settings.hashLimit,
+        resendQueueSize: settings.sync.resendQueueSize,
+        ackWindowSize: settings.sync.ackWindowSize,
+        startupResync: settings.sync.startupResync,
+      });
+      const follower = new Follower(datapath, sync, log);
+      const ownership = new Ownership(
+        datapath,
+        sync,
+        follower,
+        () => this.settings.failover,
+        () => this.settings.sync.purgeTimeoutMs,
+        () => datagrams,
+        log,
+      );
+      const track = new TrackFile(settings.failover.trackFile);
+      const watch = new AddressWatch(settings.failover.virtualAddresses, (here, before) =>
+        this.addressesChanged(here, before),
+      );
+      const handover = new Handover({
+        datapath,
+        sync,
+        ownership,
+        track,
+        watch,
+        log,
+        restoreTrack: () => this.writeTrack(true),
+      });
+      const report = new Report({
+        settings: () => this.settings,
+        node,
+        datapath,
+        sync,
+        follower,
+        ownership,
+        handover,
+        control: () => control,
+      });
+      verbs = {
+        datapath,
+        sync,
+        follower,
+        ownership,
+        handover,
+        report,
+        purgeTimeoutMs: () => this.settings.sync.purgeTimeoutMs,
+        stop: () => {
+          log.info('stopping on request; the splices go on');
+          void this.stop();
+        },
+      };
+      return { control, datapath, link, sync, follower, ownership, track, watch, handover };
+    } catch (error) {
+      await control.close(0);
+      throw error;
+    }
+  }
+
+  private syncEvents(datapath: Datapath): SyncEvents {
+    const { log } = this;
+    return {
+      demoted: (records) => this.parts?.ownership.demoted(records),
+      syncChanged: () => this.writeTrack(),
+      peerChanged: (peer: PeerInfo, change: PeerChange) =>
+        log.info({ peer: peer.name, change, records: peer.records }, 'peer'),
+      epochChanged: (epoch) => {
+        datapath.epoch = epoch;
+      },
+      notice: (code, message) => log.warn({ code }, message),
+    };
+  }
+
+  private hello(node: number): Hello {
+    const nodes: Record<string, string> = { [node]: this.settings.nodeName };
+    for (const peer of this.parts?.sync.peers() ?? []) nodes[peer.node] = peer.name;
+    return { node: this.settings.nodeName, nodes };
+  }
+
+  private writeTrack(afterHandover = false): void {
+    const { parts, log } = this;
+    if (!parts || (parts.handover.active && !afterHandover)) return;
+    const state = parts.sync.inSync ? 'inSync' : 'outOfSync';
+    if (parts.track.state === state) return;
+    parts.track.write(state);
+    log.info({ state }, 'track file');
+  }
+
+  /** What VRRP has really done. Its script has the first word, and this the last. */
+  private addressesChanged(here: readonly string[], before: readonly string[]): void {
+    const { parts, log } = this;
+    if (!parts) return;
+    log.info({ here }, 'virtual addresses of this node');
+    if (here.length === 0) {
+      if (parts.ownership.role === 'primary') void parts.ownership.setRole('backup');
+    } else if (before.length === 0) {
+      void this.commitUnlessScript();
+    }
+  }
+
+  private async commitUnlessScript(): Promise<void> {
+    await pause(SCRIPT_MS);
+    const due = (): boolean => {
+      const { parts } = this;
+      return (
+        parts !== undefined &&
+        !this.stopping &&
+        parts.watch.here.length > 0 &&
+        parts.ownership.role !== 'primary'
+      );
+    };
+    // A daemon that has just started waits for what the peers own: the engine bounds that time.
+    while (due() && !this.parts?.sync.inSync) await pause(IN_SYNC_LOOK_MS);
+    if (!due()) return;
+    this.log.warn('a virtual address is here and no script has said commit: committing');
+    await this.parts?.ownership.commit();
+  }
+}

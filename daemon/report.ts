@@ -1,0 +1,177 @@
+// What the daemon says of itself: status and statistics.
+import type { Datapath } from '../kernel/datapath.js';
+import type { PeerInfo, SyncEngine } from '../sync/api.js';
+import { Breath } from './breath.js';
+import type { Settings } from './config.js';
+import {
+  type PeerStatus,
+  STATS,
+  type StatsName,
+  type StatsSection,
+  type StatusResult,
+} from './control/protocol.js';
+import type { ControlServer } from './control/server.js';
+import type { Follower } from './follower.js';
+import type { Handover } from './handover.js';
+import type { Ownership } from './ownership.js';
+import { externalSize, recordCount } from './records.js';
+
+export interface ReportParts {
+  readonly settings: () => Settings;
+  readonly node: number;
+  readonly datapath: Datapath;
+  readonly sync: SyncEngine;
+  readonly follower: Follower;
+  readonly ownership: Ownership;
+  readonly handover: Handover;
+  readonly control: () => ControlServer;
+}
+
+type Values = Record<string, number | string>;
+
+export class Report {
+  private readonly began = performance.now();
+
+  constructor(private readonly parts: ReportParts) {}
+
+  async status(): Promise<StatusResult> {
+    const { settings, node, datapath, sync, follower, ownership, handover } = this.parts;
+    const { nodeName, hashLimit, failover } = settings();
+    const live = await liveEntries(datapath);
+    return {
+      node: nodeName,
+      id: node,
+      role: ownership.role,
+      epoch: sync.epoch,
+      in_sync: sync.inSync,
+      uptime_ms: this.uptime,
+      draining: handover.draining,
+      guard: {
+        ...ownership.guard,
+        held: datapath.counter('guard_held'),
+        addresses: failover.virtualAddresses,
+      },
+      table: { live, size: datapath.table.size },
+      internal: { entries: sync.internal.size, limit: sync.internal.limit },
+      external: { entries: externalSize(sync), limit: hashLimit },
+      events_lost: follower.counters.events_lost,
+      peers: sync.peers().map(peerStatus),
+      warnings: this.warnings(live),
+    };
+  }
+
+  stats(what?: StatsName): StatsSection[] {
+    return STATS.filter((name) => what === undefined || name === what).map((name) => ({
+      name,
+      values: this.section(name),
+    }));
+  }
+
+  private get uptime(): number {
+    return Math.round(performance.now() - this.began);
+  }
+
+  private section(name: StatsName): Values {
+    const { datapath, sync } = this.parts;
+    const stats = sync.stats();
+    switch (name) {
+      case 'network':
+        return { ...stats.network };
+      case 'link':
+        return { ...stats.link };
+      case 'queue':
+        return { ...stats.queue };
+      case 'kernel':
+        return { ...datapath.counters() };
+      case 'cache':
+        return {
+          ...prefixed('internal', { ...stats.cache.internal }),
+          ...Object.entries(stats.cache.external).reduce<Values>(
+            (all, [id, cache]) => Object.assign(all, prefixed(`external ${id}`, { ...cache })),
+            {},
+          ),
+          ...prefixed('tombstones', stats.cache.tombstones),
+        };
+      case 'runtime':
+        return this.runtime(stats.ownership);
+    }
+  }
+
+  private runtime(claims: Readonly<Record<string, number>>): Values {
+    const { follower, ownership, control } = this.parts;
+    const memory = process.memoryUsage();
+    return {
+      uptime_ms: this.uptime,
+      rss_bytes: memory.rss,
+      heap_bytes: memory.heapUsed,
+      slab_bytes: memory.arrayBuffers,
+      ...follower.counters,
+      ...ownership.counters,
+      ...claims,
+      ...prefixed('control', control().counters),
+    };
+  }
+
+  private warnings(live: number): string[] {
+    const { sync, datapath, follower, ownership } = this.parts;
+    const warnings: string[] = [];
+    const peers = sync.peers();
+    if (!peers.some((peer) => peer.alive)) {
+      warnings.push(
+        'no peer is alive: nobody could take these flows over (is spliced running there, and does multicast pass the link?)',
+      );
+    }
+    if (!sync.inSync) {
+      warnings.push('not in sync yet: this node should not become active (splicectl request)');
+    }
+    if (live * 10 > datapath.table.size * 9) {
+      warnings.push('the kernel table is over 90 % full: raise TableSize and restart');
+    }
+    if (sync.internal.size >= sync.internal.limit) {
+      warnings.push('the internal cache is full: raise HashLimit and restart');
+    }
+    if (follower.counters.events_lost > 0) {
+      warnings.push(
+        `${follower.counters.events_lost} kernel events were lost and made up for by a resync: the machine is short of processor time`,
+      );
+    }
+    if (ownership.role === 'fault') warnings.push('VRRP says that this node is in fault');
+    return warnings;
+  }
+}
+
+function peerStatus(peer: PeerInfo): PeerStatus {
+  return {
+    name: peer.name,
+    id: peer.node,
+    in_sync: peer.alive && peer.inSync && peer.holdsAll,
+    state: peerState(peer),
+    unacknowledged: peer.unacknowledged,
+    lag_ms: Math.round(peer.lagMs),
+    last_heard_ms: Math.round(peer.lastHeardMs),
+    entries: peer.records,
+  };
+}
+
+function peerState(peer: PeerInfo): string {
+  if (!peer.alive) return 'silent';
+  if (!peer.inSync) return 'bulk awaited';
+  if (!peer.holdsAll) return 'bulk under way';
+  return peer.unacknowledged > 0 ? 'catching up' : 'in sync';
+}
+
+function prefixed(prefix: string, values: Readonly<Record<string, number>>): Values {
+  return Object.fromEntries(
+    Object.entries(values).map(([name, value]) => [`${prefix} ${name}`, value]),
+  );
+}
+
+async function liveEntries(datapath: Datapath): Promise<number> {
+  const breath = new Breath();
+  let live = 0;
+  for (const chunk of datapath.table.dump()) {
+    live += recordCount(chunk);
+    await breath.take();
+  }
+  return live;
+}

@@ -1,0 +1,92 @@
+// What the control socket can ask for.
+import type { Datapath } from '../kernel/datapath.js';
+import type { SyncEngine } from '../sync/api.js';
+import { Breath } from './breath.js';
+import type { DumpName, StatusResult } from './control/protocol.js';
+import type { Handlers } from './control/server.js';
+import type { Follower } from './follower.js';
+import type { Handover } from './handover.js';
+import type { Ownership } from './ownership.js';
+import { externalSize, recordCount } from './records.js';
+import type { Report } from './report.js';
+
+export interface VerbParts {
+  readonly datapath: Datapath;
+  readonly sync: SyncEngine;
+  readonly follower: Follower;
+  readonly ownership: Ownership;
+  readonly handover: Handover;
+  readonly report: Report;
+  readonly purgeTimeoutMs: () => number;
+  readonly stop: () => void;
+}
+
+/** `get` throws while the daemon is still starting. */
+export function handlers(get: () => VerbParts): Handlers {
+  return {
+    commit: async ({ node }) => get().ownership.commit(node),
+    flush: async ({ cache }) => {
+      const { sync } = get();
+      const before = { internal: sync.internal.size, external: externalSize(sync) };
+      sync.flush(cache ?? 'both');
+      return {
+        internal: before.internal - sync.internal.size,
+        external: before.external - externalSize(sync),
+      };
+    },
+    'flush-kernel': async () => ({ removed: get().datapath.table.flush({ events: true }) }),
+    dump: async ({ what }, reply) => {
+      const breath = new Breath();
+      let records = 0;
+      for (const chunk of chunks(get(), what)) {
+        await reply.records(chunk);
+        records += recordCount(chunk);
+        await breath.take();
+      }
+      return { records };
+    },
+    stats: async ({ what }) => ({ sections: get().report.stats(what) }),
+    resync: async () => ({ records: (await get().follower.resync('splicectl resync')).records }),
+    request: async () => {
+      const { sync } = get();
+      sync.request();
+      return { peers: alivePeers(sync) };
+    },
+    bulk: async () => {
+      const { sync } = get();
+      sync.bulk();
+      return { records: sync.internal.size };
+    },
+    shorten: async () => {
+      const { datapath, purgeTimeoutMs } = get();
+      return { shortened: datapath.table.shorten(purgeTimeoutMs()) };
+    },
+    role: async ({ role }) => {
+      await get().ownership.setRole(role);
+      return {};
+    },
+    handover: async (_args, reply) => {
+      // The client may leave: what has begun is brought to its end all the same.
+      const took_ms = await get().handover.run((progress) =>
+        reply.json({ progress }).catch(() => {}),
+      );
+      return { took_ms };
+    },
+    status: async (): Promise<StatusResult> => get().report.status(),
+    stop: async () => {
+      // After the reply has left.
+      setImmediate(get().stop);
+      return {};
+    },
+  };
+}
+
+function* chunks(parts: VerbParts, what: DumpName): Generator<Uint8Array> {
+  if (what === 'kernel') yield* parts.datapath.table.dump();
+  else if (what === 'internal') yield* parts.sync.internal.chunks();
+  else for (const cache of parts.sync.external.values()) yield* cache.chunks();
+}
+
+function alivePeers(sync: SyncEngine): number {
+  return sync.peers().filter((peer) => peer.alive).length;
+}

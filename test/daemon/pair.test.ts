@@ -1,0 +1,222 @@
+// Two daemons, two kernels' tables, one multicast link: entries travel, are taken over, and outlive
+// their daemons. The steps build on each other, as an evening of an operator would.
+import { spawnSync } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
+import { connect } from 'node:net';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { ControlError } from '../../daemon/control/index.js';
+import { Pair, VIRTUAL } from './pair.js';
+
+const pair = suite('pair');
+const missing = process.getuid?.() === 0 ? undefined : 'needs root, for namespaces and BPF';
+if (missing) console.log(`skipped: ${missing}`);
+else {
+  let lab: Pair;
+  const track = (node: { trackFile: string }): string =>
+    readFileSync(node.trackFile, 'utf8').trim();
+  const counts = async (): Promise<{ [key: string]: number }> => {
+    const [a, b] = await Promise.all([lab.a.status(), lab.b.status()]);
+    return {
+      a_internal: a?.internal.entries ?? -1,
+      a_external: a?.external.entries ?? -1,
+      a_kernel: a?.table.live ?? -1,
+      b_internal: b?.internal.entries ?? -1,
+      b_external: b?.external.entries ?? -1,
+      b_kernel: b?.table.live ?? -1,
+    };
+  };
+  /** Waits until the counts are these, and shows how they differ when they do not become so. */
+  const become = async (expected: { [key: string]: number }): Promise<void> => {
+    const same = async (): Promise<boolean> => {
+      const now = await counts();
+      return Object.entries(expected).every(([key, value]) => now[key] === value);
+    };
+    await lab.until('the counts', same).catch(async () => {
+      assert.equal({ ...(await counts()), ...expected }, await counts());
+    });
+  };
+
+  pair.before(async () => {
+    lab = new Pair();
+    await lab.start();
+  });
+  pair.after(() => lab.remove());
+
+  pair(
+    'both find each other, are in sync, and hold the guard until one is told to own',
+    async () => {
+      const status = await lab.b.status();
+      assert.is(status?.role, 'undecided');
+      assert.is(status?.guard.state, 'armed');
+      assert.equal(status?.guard.addresses, [VIRTUAL]);
+      assert.equal(
+        status?.peers.map((peer) => peer.name),
+        ['a'],
+      );
+      assert.is(track(lab.a), '0');
+    },
+  );
+
+  pair('what the kernel of one announces is in the external cache of the other', async () => {
+    const { table } = await lab.a.table();
+    assert.equal([...new Set(table.insert(await lab.a.born(100, 1), { events: true }))], [0]);
+    await become({ a_internal: 100, a_kernel: 100, b_external: 100, b_kernel: 0 });
+    table.delete(await lab.a.born(10, 91), { events: true });
+    await become({ a_internal: 90, a_kernel: 90, b_external: 90 });
+    const ports = (await lab.b.dump('external')).map((record) => record.tuple(0).sourcePort);
+    assert.equal(
+      ports.sort(),
+      Array.from({ length: 90 }, (_, i) => 20001 + i),
+    );
+  });
+
+  pair('bad requests get an error and change nothing', async () => {
+    const raw = (bytes: Buffer): Promise<string> =>
+      new Promise((resolve) => {
+        const socket = connect(lab.b.socket);
+        let said = '';
+        socket.on('data', (chunk) => {
+          said += chunk.toString('latin1');
+        });
+        socket.on('close', () => resolve(said));
+        socket.on('error', () => resolve(said));
+        socket.end(bytes);
+      });
+    assert.match(await raw(Buffer.from('GET / HTTP/1.1\r\n\r\n')), 'bad_frame');
+    const wrong = Buffer.from('{"v":1,"verb":"destroy"}');
+    const head = Buffer.from([wrong.length, 0, 0, 0, 1]);
+    assert.match(await raw(Buffer.concat([head, wrong])), 'bad_verb');
+    const unknown = await lab.b.call('commit', { node: 'c' }).catch((error: unknown) => error);
+    assert.instance(unknown, ControlError);
+    assert.match((unknown as ControlError).message, 'no peer is called c');
+    await become({ a_internal: 90, b_external: 90, b_kernel: 0 });
+  });
+
+  pair("a commit makes them the other node's own, and the first one lets go of them", async () => {
+    const result = await lab.b.call('commit', {});
+    assert.is(result.committed, 90);
+    assert.equal(result.refused, {});
+    await become({ b_internal: 90, b_external: 0, b_kernel: 90 });
+    await become({ a_internal: 0, a_external: 90, a_kernel: 0 });
+    const records = await lab.b.dump('kernel');
+    assert.ok(records.every((record) => record.owner === lab.b.id && record.origin === lab.a.id));
+    assert.ok(records.every((record) => record.epoch === result.epoch && result.epoch > 1));
+    const status = await lab.b.status();
+    assert.is(status?.role, 'primary');
+    assert.is(status?.guard.state, 'releasing');
+  });
+
+  pair('flush, resync and bulk after a commit lose nothing', async () => {
+    await lab.b.call('flush', { cache: 'external' });
+    assert.is((await lab.b.call('resync', {})).records, 90);
+    await lab.b.call('bulk', {});
+    await become({ b_internal: 90, b_kernel: 90, a_external: 90, a_internal: 0 });
+    // Flushing the internal cache too must not look like the death of every splice to the peer.
+    await lab.b.call('flush', {});
+    await lab.b.call('resync', {});
+    await lab.b.call('bulk', {});
+    await become({ b_internal: 90, b_kernel: 90, a_external: 90 });
+  });
+
+  pair('what ends on a node that is not the owner any more is not announced', async () => {
+    const { table } = await lab.a.table();
+    table.insert(await lab.a.born(5, 300), { events: true });
+    await become({ a_internal: 5, b_external: 5 });
+    await lab.a.call('role', { role: 'backup' });
+    table.delete(await lab.a.born(5, 300), { events: true });
+    await become({ a_internal: 0, a_kernel: 0 });
+    assert.is((await lab.b.status())?.external.entries, 5);
+    // A primary's own words count again.
+    await lab.a.call('role', { role: 'primary' });
+    await lab.a.call('bulk', {});
+    await become({ b_external: 0, b_internal: 90 });
+  });
+
+  pair('a daemon that ends leaves its table, and the next one adopts it', async () => {
+    const { table } = await lab.a.table();
+    table.insert(await lab.a.born(20, 500), { events: true });
+    await become({ a_internal: 20, b_external: 20 });
+    assert.is(await lab.a.signal('SIGTERM', true), 0);
+    assert.not(existsSync(lab.a.socket));
+    assert.is(table.live(), 20);
+    table.delete(await lab.a.born(1, 500)); // while no daemon looks
+    lab.a.start();
+    await lab.a.ready();
+    // The peer is told of what went in between, by the bulk that reconciles.
+    await become({ a_internal: 19, a_kernel: 19, b_external: 19, b_internal: 90, a_external: 90 });
+  });
+
+  pair('after kill -9 the next daemon adopts the table, owner and epoch', async () => {
+    await lab.b.signal('SIGKILL', true);
+    lab.b.start();
+    await lab.b.ready();
+    await become({ b_internal: 90, b_kernel: 90, b_external: 19, a_external: 90, a_internal: 19 });
+  });
+
+  pair('SIGHUP applies what it can and says what needs a restart', async () => {
+    const config = readFileSync(lab.a.config, 'utf8');
+    const { writeFileSync } = await import('node:fs');
+    writeFileSync(
+      lab.a.config,
+      config
+        .replace('GuardTimeout 2', 'GuardTimeout 3')
+        .replace('TableSize 4096', 'TableSize 8192'),
+    );
+    await lab.a.signal('SIGHUP', false);
+    await lab.until('the log', async () => lab.a.log.includes('"needsRestart":["TableSize"]'));
+    assert.match(lab.a.log, '"applied":["GuardTimeout"]');
+    writeFileSync(lab.a.config, 'Sync {');
+    await lab.a.signal('SIGHUP', false);
+    await lab.until('the log', async () => lab.a.log.includes('this block is never closed'));
+    assert.ok(await lab.a.status());
+    writeFileSync(lab.a.config, config);
+  });
+
+  pair('a second daemon on the same socket is refused', () => {
+    const run = spawnSync(
+      'nsenter',
+      [
+        `--net=/run/netns/${lab.lab.namespace('a')}`,
+        process.execPath,
+        '--import',
+        'tsx',
+        'daemon/main.ts',
+        '-C',
+        lab.a.config,
+      ],
+      { encoding: 'utf8', timeout: 20_000, cwd: new URL('../..', import.meta.url) },
+    );
+    assert.is(run.status, 2);
+    assert.match(run.stderr, 'is running');
+  });
+
+  // The test plays VRRP: it takes the address away when the track file says so.
+  pair(
+    'a handover waits for the peer, lets keepalived move the address, and becomes backup',
+    async () => {
+      lab.lab.ip('b', [`address add ${VIRTUAL}/32 dev eth0`]);
+      await lab.b.call('commit', {});
+      const handover = lab.b.call('handover', {});
+      await lab.until('the track file', async () => track(lab.b) === '-254');
+      lab.lab.ip('b', [`address del ${VIRTUAL}/32 dev eth0`]);
+      await lab.a.call('commit', {});
+      await handover;
+      const status = await lab.b.status();
+      assert.is(status?.role, 'backup');
+      assert.is(status?.draining, false);
+      assert.is(status?.guard.state, 'armed');
+      assert.is(track(lab.b), '0');
+      await become({ b_internal: 0, b_kernel: 0, a_kernel: 109, a_internal: 109, b_external: 109 });
+    },
+  );
+
+  pair('an address that appears without a script is committed to all the same', async () => {
+    lab.lab.ip('b', [`address add ${VIRTUAL}/32 dev eth0`]);
+    await become({ b_internal: 109, b_kernel: 109, a_internal: 0, a_kernel: 0 });
+    assert.match(lab.b.log, 'no script has said commit');
+    lab.lab.ip('b', [`address del ${VIRTUAL}/32 dev eth0`]);
+    await lab.until('the role', async () => (await lab.b.status())?.role === 'backup');
+  });
+}
+pair.run();
