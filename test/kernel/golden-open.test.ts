@@ -8,7 +8,7 @@ import { suite } from 'uvu';
 import { Golden, type GoldenCase, type GoldenEntry } from '../support/golden.js';
 import { isolate } from '../support/isolate.js';
 
-isolate(import.meta.url);
+await isolate(import.meta.url);
 const golden = await Golden.open();
 
 /** The proxy has written a request that ends at 51,000, and nothing to the client. */

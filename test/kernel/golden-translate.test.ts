@@ -7,7 +7,7 @@ import { suite } from 'uvu';
 import { Golden, type GoldenCase } from '../support/golden.js';
 import { isolate } from '../support/isolate.js';
 
-isolate(import.meta.url);
+await isolate(import.meta.url);
 
 const packets: GoldenCase[] = [
   {

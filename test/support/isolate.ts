@@ -4,17 +4,29 @@
  * They end with the process, and so does all that was made in them: interfaces, routes, mounts, pins.
  */
 import { spawnSync } from 'node:child_process';
+import { basename } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { exec, suite } from 'uvu';
+import { privileges } from './privileges.js';
 
 const MARK = 'SPLICED_ISOLATED';
 
 /**
- * Call at the top of a test file, before anything touches the network: `isolate(import.meta.url)`.
+ * Call at the top of a test file, before anything touches the network: `await isolate(import.meta.url)`.
  * Returns inside the namespaces; in the process that began outside it never returns. Inside, the
- * loopback interface is up and /sys/fs/bpf is a bpf file system of the test's own.
+ * loopback interface is up and /sys/fs/bpf is a bpf file system of the test's own. Where namespaces
+ * cannot be had, the file counts as one skipped test.
  */
-export function isolate(url: string): void {
+export async function isolate(url: string): Promise<void> {
   const file = fileURLToPath(url);
+  const lacking = privileges();
+  if (lacking !== undefined) {
+    const skipped = suite(`${basename(file)} ${lacking}`);
+    skipped.skip();
+    skipped.run();
+    await exec();
+    process.exit(0);
+  }
   if (process.env[MARK] !== file) {
     const inside = spawnSync(
       'unshare',
