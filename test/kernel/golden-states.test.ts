@@ -6,11 +6,14 @@
  */
 import { createServer } from 'node:net';
 import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
 import { Golden, type GoldenCase } from '../support/golden.js';
 import { isolate } from '../support/isolate.js';
 
 await isolate(import.meta.url);
 const golden = await Golden.open();
+/** One round of the sweep over the table, and some. */
+const SWEEP_MS = 1_200;
 
 const closing: GoldenCase[] = [
   {
@@ -389,5 +392,39 @@ guard('a planned hand-over drops SYNs and lets the rest pass', () => {
   golden.check({ title: 'opening afterwards', in: SYN, verdict: 'stack' });
 });
 
-guard.after(() => golden.close());
 guard.run();
+
+const time = suite('golden packets: time');
+
+time(
+  'a record idle for longer than this machine has been up keeps the time it had left',
+  async () => {
+    const days30 = 30 * 86_400_000;
+    golden.check({
+      title: 'before any packet',
+      entry: { idleMs: days30, remainingMs: 60_000 },
+      in: '10.1.0.2:40002 > virtual A seq 1000 ack 907000 win 512 ttl 64',
+      remainingMsMin: 58_000,
+      remainingMsMax: 60_000,
+    });
+    await new Promise((resolve) => setTimeout(resolve, SWEEP_MS));
+    golden.step({
+      title: 'after a round of the sweep, a packet gives it the time of its state',
+      in: 'client > virtual A seq  1000 ack 907000 win 512 ttl 64',
+      out: 'proxy > server  A seq 51000 ack   7000 win 256 ttl 63',
+      remainingMsMin: 86_400_000,
+    });
+  },
+);
+
+time('a record whose time has run out goes without a packet and without a daemon', async () => {
+  const last = { in: '10.1.0.2:40002 > virtual A seq 1000 ack 907000 win 512 ttl 64' };
+  golden.check({ title: 'inserted', entry: { remainingMs: 300 }, ...last });
+  const before = golden.datapath.counters().expired;
+  await new Promise((resolve) => setTimeout(resolve, 300 + SWEEP_MS));
+  golden.step({ title: 'expired', ...last, states: 'gone' });
+  assert.is(Number(golden.datapath.counters().expired - before), 1);
+});
+
+time.after(() => golden.close());
+time.run();

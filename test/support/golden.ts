@@ -64,6 +64,8 @@ export interface GoldenEntry {
   wscaleOut?: Pair<number>;
   timestamps?: Pair<boolean>;
   server?: string;
+  idleMs?: number;
+  remainingMs?: number;
   /**
    * A splice in the making, as only the kernel can leave it: states and flags at will, and what it
    * knows of the sockets that are still open. `copied`: the socket has had its last acknowledgement.
@@ -159,11 +161,13 @@ export class Golden {
     if (making) poke(PIN_PATH, TABLE_SIZE, (entry) => make(entry, making));
     const steps = 'steps' in one ? one.steps : [one];
     for (const [at, step] of steps.entries()) {
-      this.step(step, steps.length > 1 ? `${one.title}, step ${at + 1}` : one.title);
+      this.step({ ...step, title: steps.length > 1 ? `${one.title}, step ${at + 1}` : one.title });
     }
   }
 
-  private step(step: GoldenStep, title: string): void {
+  /** One packet, on the table as it is. */
+  step(step: GoldenStep & { title: string }): void {
+    const { title } = step;
     const sent = segment(step.in, ENDS);
     const wanted = step.verdict ?? (step.out ? 'forward' : 'stack');
     const input = frame(sent);
@@ -225,7 +229,8 @@ function record(entry: GoldenEntry): Uint8Array {
   r.incarnation = 1n;
   r.origin = r.owner = 1;
   r.epoch = r.generation = 1;
-  r.remainingMs = 3_600_000;
+  r.idleMs = entry.idleMs ?? 0;
+  r.remainingMs = entry.remainingMs ?? 3_600_000;
   r.flags = Flag.ACKED0 | Flag.ACKED1;
   r.options = Option.SACK0 | Option.SACK1;
   if (timestamps[0]) r.options |= Option.TS0;
