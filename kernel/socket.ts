@@ -51,6 +51,7 @@ export interface Endpoint {
 interface TcpHandle {
   fd: number;
   reading: boolean;
+  readStart(): number;
   readStop(): number;
 }
 
@@ -84,10 +85,12 @@ export function stopReading(socket: Socket): Buffer {
   return Buffer.concat(pieces);
 }
 
-/** Let node:net read again, from the next resume() or pipe() on. */
-export function allowReading(socket: Socket): void {
-  const handle = handleOf(socket);
-  if (handle) handle.reading = false;
+/**
+ * Let node:net read again. The handle is started here and now: the stream may believe that a read is
+ * under way, and would then never start one. A paused stream stops it by itself once it is full.
+ */
+export function resumeReading(socket: Socket): void {
+  handleOf(socket)?.readStart();
 }
 
 export function setInteger(fd: number, level: number, name: number, value: number): number {

@@ -11,7 +11,6 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { libc } from './native.js';
 import { SocketOption } from './record/layout.js';
 import {
-  allowReading,
   boundSocket,
   closeSilently,
   Errno,
@@ -19,6 +18,7 @@ import {
   type LegAddresses,
   legAddresses,
   receive,
+  resumeReading,
   type Snapshot,
   snapshot,
   spliceCall,
@@ -215,7 +215,7 @@ export async function splice(
   const fromClient = take(client, request.toServer);
   const fromServer = take(server, request.toClient);
   const refuse = (reason: RefusalReason): SpliceResult => {
-    for (const socket of [client, server]) allowReading(socket);
+    for (const socket of [client, server]) resumeReading(socket);
     const [toServer, toClient] = [fromClient, fromServer].map((pieces) => Buffer.concat(pieces));
     return { spliced: false, reason, toServer, toClient };
   };

@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: MIT
+// deadline: 90
+/** splice() over real stacks, with real packets; see the drawing in two-legs.ts. */
+import type { Server, Socket } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { type RefusalReason, type SpliceOutcome, splice } from '../../kernel/splice.js';
+import { isolate } from '../support/isolate.js';
+import { privileges } from '../support/privileges.js';
+import type { Transfer } from './ends/client.js';
+import { TwoLegs } from './two-legs.js';
+
+const lacking = privileges();
+if (!lacking) isolate(import.meta.url);
+
+const test = suite('splice() over real stacks');
+const legs = new TwoLegs();
+let proxy: Server;
+const outcomes: SpliceOutcome[] = [];
+const refusals: RefusalReason[] = [];
+/** What the proxy does before it splices; a test may change it. */
+let before: (client: Socket, server: Socket) => Promise<void> | void;
+
+function relay(from: Socket, to: Socket): void {
+  from.on('error', () => to.destroy());
+  from.pipe(to);
+}
+
+async function serve(client: Socket, server: Socket, head: Buffer): Promise<void> {
+  await before(client, server);
+  const result = await splice(client, server, { toServer: head });
+  if (result.spliced) {
+    outcomes.push(await result.committed);
+    return;
+  }
+  refusals.push(result.reason);
+  server.write(result.toServer);
+  client.write(result.toClient);
+  relay(client, server);
+  relay(server, client);
+}
+
+async function all(count: number, t: Transfer): Promise<void> {
+  const results = await Promise.all(Array.from({ length: count }, () => legs.transfer(t)));
+  const bad = results.filter((r) => !r.ok).map((r) => r.answer);
+  assert.equal(bad, [], `${bad.length} of ${count} wrong`);
+}
+
+test.before(async () => {
+  if (lacking) return;
+  await legs.start();
+  proxy = await legs.proxy((client, server, head) => {
+    serve(client, server, head).catch((error) => console.error(error));
+  });
+});
+
+test.after(async () => {
+  if (lacking) return;
+  proxy.close();
+  await legs.stop();
+});
+
+test.before.each(() => {
+  before = () => {};
+  outcomes.length = refusals.length = 0;
+});
+
+/** A test that needs the kernel, or says why it cannot be run. */
+function real(name: string, body: () => Promise<void>): void {
+  if (lacking) test.skip(`${name} (${lacking})`);
+  else test(name, body);
+}
+
+real('downloads and uploads arrive byte for byte, and no socket stays', async () => {
+  await all(20, { verb: 'GET', length: 2_000_000 });
+  await all(20, { verb: 'PUT', length: 2_000_000 });
+  await all(40, { verb: 'GET', length: 10 });
+  for (let i = 0; outcomes.length < 80 && i < 100; i++) await sleep(10);
+  assert.equal(refusals, []);
+  assert.equal(
+    outcomes.filter((o) => o === 'committed').length,
+    80,
+    `the sockets of all splices are closed: ${outcomes}`,
+  );
+});
+
+real('the host says neither FIN nor RST when it closes its sockets', async () => {
+  const { local_fin, local_rst, local_stray } = legs.datapath.counters();
+  assert.equal(
+    { local_fin, local_rst, local_stray },
+    { local_fin: 0, local_rst: 0, local_stray: 0 },
+  );
+});
+
+real('uploads stream through the moment of splicing', async () => {
+  const streams = [1, 2, 3].map((paceMs) =>
+    all(10, { verb: 'PUT', length: 600_000, piece: 20_000, paceMs }),
+  );
+  await Promise.all(streams);
+  assert.equal(refusals, []);
+});
+
+real('100 KB pipelined behind the request go first', async () => {
+  before = () => sleep(20); // all of it has arrived by then
+  await all(10, { verb: 'PUT', length: 100_000, piece: 100_000 });
+  assert.equal(refusals, []);
+});
+
+real('a FIN in the window of splicing is neither answered early nor lost', async () => {
+  for (const finAfterMs of [0, 1, 2, 3, 5]) {
+    await all(4, { verb: 'ALL', length: 5_000, finAfterMs });
+  }
+});
+
+real("a server that is slow to take the proxy's own data gets all of it once", async () => {
+  before = () => sleep(20);
+  await all(4, { verb: 'SLOW', length: 3_000_000, pauseMs: 300, piece: 500_000 });
+  assert.equal(refusals, []);
+});
+
+real('1 % loss on both ends costs time and no byte', async () => {
+  legs.lose('client', 1);
+  legs.lose('server', 1);
+  try {
+    await all(16, { verb: 'GET', length: 2_000_000 });
+    await all(16, { verb: 'PUT', length: 2_000_000 });
+    await all(60, { verb: 'PUT', length: 2_000 });
+  } finally {
+    legs.lose('client', 0);
+    legs.lose('server', 0);
+  }
+});
+
+for (const option of ['tcp_timestamps', 'tcp_window_scaling', 'tcp_sack']) {
+  for (const end of ['client', 'server'] as const) {
+    real(`${option} off on the ${end}'s leg only, at 1 % loss`, async () => {
+      legs.option(end, option, false);
+      legs.lose(end, 1);
+      try {
+        await all(4, { verb: 'GET', length: 3_000_000 });
+        await all(4, { verb: 'PUT', length: 1_000_000 });
+      } finally {
+        legs.option(end, option, true);
+        legs.lose(end, 0);
+      }
+    });
+  }
+}
+
+real(
+  'a client that has half-closed is relayed, with every byte, and the reason named',
+  async () => {
+    before = () => sleep(30); // its FIN has arrived by then
+    await all(3, { verb: 'ALL', length: 40_000, finAfterMs: 0 });
+    assert.equal([...new Set(refusals)], ['not_established']);
+  },
+);
+
+real('a socket with data still to write is relayed, with every byte', async () => {
+  before = (_, server) => {
+    // more than a socket buffer holds, while the server does not read
+    server.write(`SLOW 8000000 100\n`);
+    server.write(Buffer.alloc(8_000_000));
+  };
+  const result = await legs.transfer({ verb: 'PUT', length: 1 });
+  assert.match(result.answer, /^80000\d\d /);
+  assert.equal(refusals, ['write_pending']);
+});
+
+test.run();

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: MIT
+/*
+ *   client                     this process                    server
+ *   10.1.0.2 ──── veth ──── 10.1.0.100    10.2.0.100 ──── veth ──── 10.2.0.2:9000
+ *
+ * Client and server are processes in network namespaces of their own, with real stacks; the proxy
+ * is the test's process itself, inside a cgroup of its own. All of it ends with the process.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
+import { createServer, type Server, type Socket } from 'node:net';
+import { fileURLToPath } from 'node:url';
+import { connect } from '../../kernel/connect.js';
+import { Datapath } from '../../kernel/datapath.js';
+import { listen } from '../../kernel/listen.js';
+import { run } from '../support/isolate.js';
+import type { Transfer } from './ends/client.js';
+
+export type End = 'client' | 'server';
+const PIN_PATH = '/sys/fs/bpf/spliced';
+
+/** Root of the cgroup v2 hierarchy, wherever it is mounted. */
+function cgroupRoot(): string {
+  const mounts = readFileSync('/proc/self/mounts', 'utf8').split('\n');
+  const mount = mounts.map((line) => line.split(' ')).find((f) => f[2] === 'cgroup2');
+  if (!mount) throw new Error('no cgroup2 is mounted');
+  return mount[1];
+}
+
+export class TwoLegs {
+  datapath!: Datapath;
+  readonly #root = cgroupRoot();
+  readonly #cgroup = `${this.#root}/spliced-test-${process.pid}`;
+  readonly #ends = new Map<End, ChildProcess>();
+  readonly #waiting = new Map<number, (result: { ok: boolean; answer: string }) => void>();
+  #sent = 0;
+
+  async start(): Promise<void> {
+    mkdirSync(this.#cgroup);
+    writeFileSync(`${this.#cgroup}/cgroup.procs`, `${process.pid}`);
+    await this.#end('client', 'cli', '10.1.0.100', '10.1.0.2');
+    await this.#end('server', 'srv', '10.2.0.100', '10.2.0.2');
+    this.datapath = await Datapath.open({
+      pinPath: PIN_PATH,
+      cgroup: this.#cgroup,
+      interfaces: ['cli', 'srv'],
+      node: 1,
+      tableSize: 4096,
+    });
+    this.#ends.get('client')?.on('message', ({ id, ...result }) => {
+      this.#waiting.get(id)?.(result);
+      this.#waiting.delete(id);
+    });
+  }
+
+  async #end(end: End, device: string, here: string, there: string): Promise<void> {
+    const program = fileURLToPath(new URL(`./ends/${end}.ts`, import.meta.url));
+    const wait =
+      'while ! ip -4 address show dev eth0 2>/dev/null | grep -q inet; do sleep 0.02; done';
+    const child = spawn(
+      'unshare',
+      ['--net', 'sh', '-c', `${wait}; exec "$0" --import tsx "$1"`, process.execPath, program],
+      { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] },
+    );
+    this.#ends.set(end, child);
+    writeFileSync(`${this.#root}/cgroup.procs`, `${child.pid}`);
+    while (run('readlink', `/proc/${child.pid}/ns/net`) === run('readlink', '/proc/self/ns/net'));
+    const peer = ['netns', `${child.pid}`];
+    run('ip', 'link', 'add', device, 'type', 'veth', 'peer', 'name', 'eth0', ...peer);
+    run('ip', 'address', 'add', `${here}/24`, 'dev', device);
+    run('ip', 'link', 'set', device, 'up');
+    this.in(end, 'ip', 'link', 'set', 'eth0', 'up');
+    this.in(end, 'ip', 'address', 'add', `${there}/24`, 'dev', 'eth0');
+    await once(child, 'message');
+  }
+
+  /** Run a program in an end's namespace. */
+  in(end: End, program: string, ...args: string[]): string {
+    return run('nsenter', `--net=/proc/${this.#ends.get(end)?.pid}/ns/net`, program, ...args);
+  }
+
+  /** Lose so many of 100 packets that an end receives. */
+  lose(end: End, percent: number): void {
+    this.in(end, 'nft', 'flush', 'ruleset');
+    if (percent === 0) return;
+    const rule = `numgen random mod 100 < ${percent} drop`;
+    this.in(end, 'nft', `table ip t { chain i { type filter hook input priority 0; ${rule}; }; }`);
+  }
+
+  option(end: End, name: string, on: boolean): void {
+    this.in(end, 'sysctl', '-qw', `net.ipv4.${name}=${on ? 1 : 0}`);
+  }
+
+  /** Let the client make a transfer. */
+  transfer(t: Transfer): Promise<{ ok: boolean; answer: string }> {
+    const id = ++this.#sent;
+    return new Promise((resolve) => {
+      this.#waiting.set(id, resolve);
+      this.#ends.get('client')?.send({ id, ...t });
+    });
+  }
+
+  /** Accept on 10.1.0.100:80, connect each client to the server, and hand both over. */
+  async proxy(serve: (client: Socket, server: Socket, head: Buffer) => void): Promise<Server> {
+    const proxy = createServer({ allowHalfOpen: true }, (client) => {
+      client.on('error', () => client.destroy());
+      client.once('data', async (head) => {
+        client.pause();
+        const server = await connect({
+          address: '10.2.0.2',
+          port: 9000,
+          source: '10.2.0.100',
+          client,
+          timeoutMs: 3000,
+        });
+        serve(client, server, head as Buffer);
+      });
+    });
+    await listen(proxy, { address: '10.1.0.100', port: 80, backlog: 1024 });
+    return proxy;
+  }
+
+  async stop(): Promise<void> {
+    for (const child of this.#ends.values()) {
+      if (child.exitCode !== null) continue;
+      child.kill('SIGKILL');
+      await once(child, 'exit');
+    }
+    this.datapath?.close();
+    await Datapath.unload(PIN_PATH, ['cli', 'srv']);
+    writeFileSync(`${this.#root}/cgroup.procs`, `${process.pid}`);
+    rmdirSync(this.#cgroup);
+  }
+}
