@@ -34,12 +34,12 @@ import {
 import { newRecord, RecordView, stateName } from '../../kernel/record/record.js';
 import { run } from './isolate.js';
 import { type Ends, segment } from './notation.js';
-import { describe, ETHERNET, frame, NODE_MAC } from './packet.js';
+import { describe, ETHERNET, frame, NODE_MAC, type Segment } from './packet.js';
 import { poke } from './poke.js';
 import { Tap } from './tap.js';
 import { testRun } from './test-run.js';
 
-const ENDS: Ends = {
+export const ENDS: Ends = {
   client: '10.1.0.2:40001',
   virtual: '10.1.0.100:80',
   proxy: '10.2.0.100:50001',
@@ -82,10 +82,10 @@ export interface GoldenEntry {
 
 export interface GoldenStep {
   program?: 'ingress' | 'egress';
-  /** In the notation of notation.ts. */
-  in: string;
+  /** In the notation of notation.ts, or as an object. */
+  in: string | Segment;
   /** What comes out; without it, the packet as it went in. Not compared when it is dropped. */
-  out?: string;
+  out?: string | Segment;
   /** A second packet, sent beside the one that comes out; without it, there must be none. */
   copy?: string;
   /** The answer goes back to where the packet came from. */
@@ -154,21 +154,26 @@ export class Golden {
 
   /** Sets the table to the one splice of the case, and takes it through its steps. */
   check(one: GoldenCase): void {
-    this.datapath.table.flush();
-    const results = this.datapath.table.insert(record(one.entry ?? {}));
-    assert.equal([...results], [0], `${one.title}: the splice could not be inserted`);
-    const { making } = one.entry ?? {};
-    if (making) poke(PIN_PATH, TABLE_SIZE, (entry) => make(entry, making));
+    this.reset(one.entry);
     const steps = 'steps' in one ? one.steps : [one];
     for (const [at, step] of steps.entries()) {
       this.step({ ...step, title: steps.length > 1 ? `${one.title}, step ${at + 1}` : one.title });
     }
   }
 
+  /** Sets the table to one splice. */
+  reset(entry: GoldenEntry = {}): void {
+    this.datapath.table.flush();
+    const results = this.datapath.table.insert(record(entry));
+    assert.equal([...results], [0], 'the splice could not be inserted');
+    const { making } = entry;
+    if (making) poke(PIN_PATH, TABLE_SIZE, (bytes) => make(bytes, making));
+  }
+
   /** One packet, on the table as it is. */
   step(step: GoldenStep & { title: string }): void {
     const { title } = step;
-    const sent = segment(step.in, ENDS);
+    const sent = read(step.in);
     const wanted = step.verdict ?? (step.out ? 'forward' : 'stack');
     const input = frame(sent);
     const before = this.datapath.counters();
@@ -182,7 +187,7 @@ export class Golden {
     const name = Object.entries(VERDICTS).find(([, value]) => value === verdict)?.[0] ?? verdict;
     assert.is(name, wanted, `${title}: verdict`);
     if (wanted !== 'drop') {
-      const expected = step.out ? frame(segment(step.out, ENDS)) : input;
+      const expected = step.out ? frame(read(step.out)) : input;
       if (step.swapsMacs)
         Buffer.concat([input.subarray(6, 12), input.subarray(0, 6)]).copy(expected);
       assert.is(describe(output), describe(expected), title);
@@ -220,6 +225,10 @@ export class Golden {
       `${title}: expires in ${r.remainingMs} ms`,
     );
   }
+}
+
+function read(packet: string | Segment): Segment {
+  return typeof packet === 'string' ? segment(packet, ENDS) : packet;
 }
 
 function record(entry: GoldenEntry): Uint8Array {
