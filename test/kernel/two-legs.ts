@@ -8,25 +8,18 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, rmdirSync, writeFileSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { connect } from '../../kernel/connect.js';
 import { Datapath } from '../../kernel/datapath.js';
 import { listen } from '../../kernel/listen.js';
+import { cgroupRoot } from '../support/cgroup.js';
 import { run } from '../support/isolate.js';
 import type { Transfer } from './ends/client.js';
 
 export type End = 'client' | 'server';
 const PIN_PATH = '/sys/fs/bpf/spliced';
-
-/** Root of the cgroup v2 hierarchy, wherever it is mounted. */
-function cgroupRoot(): string {
-  const mounts = readFileSync('/proc/self/mounts', 'utf8').split('\n');
-  const mount = mounts.map((line) => line.split(' ')).find((f) => f[2] === 'cgroup2');
-  if (!mount) throw new Error('no cgroup2 is mounted');
-  return mount[1];
-}
 
 export class TwoLegs {
   datapath!: Datapath;
