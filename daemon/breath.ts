@@ -14,6 +14,17 @@ export class Breath {
   }
 }
 
+/** Adds up work that is done in steps, with the turns of others between them. */
+export async function sumSteps(steps: Iterable<number>): Promise<number> {
+  const breath = new Breath();
+  let sum = 0;
+  for (const count of steps) {
+    sum += count;
+    await breath.take();
+  }
+  return sum;
+}
+
 /** One turn of the event loop: whatever has arrived by now is handled before this returns. */
 export function turn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));

@@ -3,7 +3,7 @@
 import type { Datapath } from '../kernel/datapath.js';
 import { Result, type ResultName } from '../kernel/record/layout.js';
 import type { SyncEngine } from '../sync/api.js';
-import { Breath, turn } from './breath.js';
+import { Breath, sumSteps, turn } from './breath.js';
 import type { FailoverSettings } from './config.js';
 import type { CommitResult, Role, StatusResult } from './control/protocol.js';
 import { DaemonError } from './error.js';
@@ -93,7 +93,7 @@ export class Ownership {
     }
     if (this.aged) return;
     clearTimeout(this.takenOver);
-    this.takenOver = setTimeout(() => this.age(), TAKEN_OVER_QUIET_MS);
+    this.takenOver = setTimeout(() => void this.age(), TAKEN_OVER_QUIET_MS);
   }
 
   private take(role: Role): void {
@@ -109,9 +109,9 @@ export class Ownership {
    * A peer owns what it knew of. What is left in this kernel (never spliced, or not replicated in
    * time) gets no packets any more, and shall not stay for days.
    */
-  private age(): void {
+  private async age(): Promise<void> {
     this.aged = true;
-    const entries = this.datapath.table.shorten(this.purgeTimeoutMs());
+    const entries = await sumSteps(this.datapath.table.shortening(this.purgeTimeoutMs()));
     this.counters.shortened += entries;
     this.log.info({ entries }, 'a peer has taken over: the timers of what is left are shortened');
   }

@@ -1,7 +1,7 @@
 // What the daemon says of itself: status and statistics.
 import type { Datapath } from '../kernel/datapath.js';
 import type { PeerInfo, SyncEngine } from '../sync/api.js';
-import { Breath } from './breath.js';
+import { sumSteps } from './breath.js';
 import type { Settings } from './config.js';
 import {
   type PeerStatus,
@@ -14,7 +14,7 @@ import type { ControlServer } from './control/server.js';
 import type { Follower } from './follower.js';
 import type { Handover } from './handover.js';
 import type { Ownership } from './ownership.js';
-import { externalSize, recordCount } from './records.js';
+import { externalSize } from './records.js';
 
 export interface ReportParts {
   readonly settings: () => Settings;
@@ -37,7 +37,7 @@ export class Report {
   async status(): Promise<StatusResult> {
     const { settings, node, datapath, sync, follower, ownership, handover } = this.parts;
     const { nodeName, hashLimit, failover } = settings();
-    const live = await liveEntries(datapath);
+    const live = await sumSteps(datapath.table.counting());
     return {
       node: nodeName,
       id: node,
@@ -164,14 +164,4 @@ function prefixed(prefix: string, values: Readonly<Record<string, number>>): Val
   return Object.fromEntries(
     Object.entries(values).map(([name, value]) => [`${prefix} ${name}`, value]),
   );
-}
-
-async function liveEntries(datapath: Datapath): Promise<number> {
-  const breath = new Breath();
-  let live = 0;
-  for (const chunk of datapath.table.dump()) {
-    live += recordCount(chunk);
-    await breath.take();
-  }
-  return live;
 }

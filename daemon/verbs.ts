@@ -1,7 +1,7 @@
 // What the control socket can ask for.
 import type { Datapath } from '../kernel/datapath.js';
 import type { SyncEngine } from '../sync/api.js';
-import { Breath } from './breath.js';
+import { Breath, sumSteps } from './breath.js';
 import type { DumpName, StatusResult } from './control/protocol.js';
 import type { Handlers } from './control/server.js';
 import type { Follower } from './follower.js';
@@ -34,7 +34,9 @@ export function handlers(get: () => VerbParts): Handlers {
         external: before.external - externalSize(sync),
       };
     },
-    'flush-kernel': async () => ({ removed: get().datapath.table.flush({ events: true }) }),
+    'flush-kernel': async () => ({
+      removed: await sumSteps(get().datapath.table.flushing({ events: true })),
+    }),
     dump: async ({ what }, reply) => {
       const breath = new Breath();
       let records = 0;
@@ -59,7 +61,7 @@ export function handlers(get: () => VerbParts): Handlers {
     },
     shorten: async () => {
       const { datapath, purgeTimeoutMs } = get();
-      return { shortened: datapath.table.shorten(purgeTimeoutMs()) };
+      return { shortened: await sumSteps(datapath.table.shortening(purgeTimeoutMs())) };
     },
     role: async ({ role }) => {
       await get().ownership.setRole(role);

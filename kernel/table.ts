@@ -85,12 +85,6 @@ export class Table {
     } while (cursor !== 0);
   }
 
-  #sum(operation: number, flags = 0, argument = 0): number {
-    let sum = 0;
-    for (const found of this.#walk(operation, flags, argument)) sum += found;
-    return sum;
-  }
-
   #item(index: number): number {
     return MailboxOffset.items + index * BATCH_ITEM_SIZE;
   }
@@ -149,19 +143,40 @@ export class Table {
 
   /** Remove all entries, or those of one owner. @returns how many */
   flush(options: { events?: boolean; owner?: number } = {}): number {
+    return sum(this.flushing(options));
+  }
+
+  /** The same in steps, each with its count, so that a caller can let others have their turn. */
+  flushing(options: { events?: boolean; owner?: number } = {}): Generator<number> {
     const flags =
       (options.events ? OperationFlag.EVENTS : 0) |
       (options.owner === undefined ? 0 : OperationFlag.OWNED);
-    return this.#sum(Operation.FLUSH, flags, options.owner ?? 0);
+    return this.#walk(Operation.FLUSH, flags, options.owner ?? 0);
   }
 
   /** Let entries that would live longer expire after ms without traffic. @returns how many */
   shorten(ms: number): number {
-    return this.#sum(Operation.SHORTEN, 0, ms);
+    return sum(this.shortening(ms));
+  }
+
+  /** The same in steps, each with its count. */
+  shortening(ms: number): Generator<number> {
+    return this.#walk(Operation.SHORTEN, 0, ms);
   }
 
   /** Entries in the table now. */
   live(): number {
-    return this.#sum(Operation.DUMP);
+    return sum(this.counting());
   }
+
+  /** The same in steps, each with its count. */
+  counting(): Generator<number> {
+    return this.#walk(Operation.DUMP);
+  }
+}
+
+function sum(counts: Iterable<number>): number {
+  let total = 0;
+  for (const count of counts) total += count;
+  return total;
 }
