@@ -41,7 +41,8 @@ export class TwoLegs {
       node: 1,
       tableSize: 4096,
     });
-    this.#ends.get('client')?.on('message', ({ id, ...result }) => {
+    this.#ends.get('client')?.on('message', (message) => {
+      const { id, ...result } = message as { id: number; ok: boolean; answer: string };
       this.#waiting.get(id)?.(result);
       this.#waiting.delete(id);
     });
