@@ -64,6 +64,7 @@ export class Cache {
   #freeCount = 0;
   #top = 0;
   #size = 0;
+  #last = -1;
   readonly #counts = { inserted: 0, updated: 0, refreshed: 0, stale: 0, full: 0, deleted: 0 };
   readonly #key = new Identity();
 
@@ -91,6 +92,11 @@ export class Cache {
     return this.#top;
   }
 
+  /** The slot that the last upsert was about; -1 when it was full. */
+  get last(): number {
+    return this.#last;
+  }
+
   /** The slot of an identity, or -1. */
   find(key: Identity): number {
     return this.#index.find(key);
@@ -112,6 +118,7 @@ export class Cache {
    */
   upsert(key: Identity, bytes: Uint8Array, offset: number): Upsert {
     const found = this.#index.find(key);
+    this.#last = found;
     if (found >= 0) {
       const order = this.#compare(bytes, offset, found);
       if (order < 0) return this.#count('stale');
@@ -119,6 +126,7 @@ export class Cache {
       return this.#count(order === 0 ? 'refreshed' : 'updated');
     }
     const slot = this.#take();
+    this.#last = slot;
     if (slot < 0) return this.#count('full');
     this.#write(slot, bytes, offset);
     this.#index.insert(key, slot);
@@ -185,6 +193,11 @@ export class Cache {
   setMark(slot: number, mark: number, on: boolean): void {
     if (on) this.#marks[slot] |= mark;
     else this.#marks[slot] &= ~mark;
+  }
+
+  /** Take a mark away from all. */
+  clearMark(mark: number): void {
+    for (let slot = 0; slot < this.#top; slot++) this.#marks[slot] &= ~mark;
   }
 
   /** Copy the record, with remaining_ms and idle_ms as of now. */

@@ -1,0 +1,416 @@
+/**
+ * The replication as the daemon uses it: api.ts says what each operation does. Here the parts are
+ * put together: caches and ownership, the stream of what this node says, the mode that sees to its
+ * arrival, and the other nodes.
+ */
+import { nodeId } from '../kernel/record/record.js';
+import type { NoticeCode, PeerInfo, SyncEngine, SyncOptions, SyncStats } from './api.js';
+import { Bulk } from './bulk.js';
+import { Cache } from './cache.js';
+import { counts } from './counts.js';
+import { SyncError } from './error.js';
+import type { Identity } from './identity.js';
+import { Members } from './members.js';
+import { findMode, type Mode } from './modes.js';
+import { Outbox } from './outbox.js';
+import { Ownership } from './ownership.js';
+import type { Peer } from './peer.js';
+import {
+  type Datagram,
+  HeaderFlag,
+  parse,
+  REJECTIONS,
+  type Rejection,
+  readU64,
+  Segment,
+  Type,
+} from './wire.js';
+
+const DEFAULTS = {
+  mode: 'FTFW',
+  hashLimit: 1_048_576,
+  resendQueueSize: 131_072,
+  ackWindowSize: 300,
+  startupResync: true,
+  startupMs: 2000,
+  helloMs: 1000,
+  deadAfterMs: 3500,
+};
+
+/** A datagram's worth of identities has to fit many times over. */
+const RESEND_QUEUE_MIN = 1024;
+const NOTICE_INTERVAL_MS = 1000;
+
+export class Sync implements SyncEngine {
+  readonly internal: Cache;
+  readonly mode: string;
+  readonly #options: Required<SyncOptions>;
+  readonly #outbox: Outbox;
+  readonly #mode: Mode;
+  readonly #members: Members;
+  readonly #ownership: Ownership;
+  readonly #bulk: Bulk;
+  readonly #resync = { inserted: 0, updated: 0 };
+  readonly #noticedAt = new Map<NoticeCode, number>();
+  #incarnation: number;
+  #stopped = false;
+  readonly #counts = counts(
+    'rx_datagrams',
+    'rx_octets',
+    'rx_records',
+    'rx_gone',
+    'rx_overheard', // to another node: only its header was used
+    'rx_unknown_segments',
+    'resend_overflows',
+  );
+  readonly #rejections = counts<Rejection>(...REJECTIONS);
+
+  constructor(options: SyncOptions) {
+    this.#options = { ...DEFAULTS, ...options };
+    check(this.#options);
+    const create = findMode(this.#options.mode);
+    this.mode = this.#options.mode.toUpperCase();
+    this.#incarnation = Number(options.incarnation);
+    this.internal = new Cache(this.#options.hashLimit, () => options.clock.now());
+    // the parts know each other by what they may ask for; the mode comes first and is asked later
+    const live = () => this.#members.live();
+    const sender = {
+      node: options.node,
+      link: options.link,
+      incarnation: () => this.#incarnation,
+      epoch: () => this.#ownership.epoch,
+    };
+    this.#outbox = new Outbox(sender, this.internal, {
+      oldest: (sequence) => this.#mode.oldest(sequence),
+      keep: (key) => this.#mode.keep(key),
+      sent: (sequence, repairs) => this.#mode.sent(sequence, repairs),
+    });
+    this.#mode = create({
+      options: this.#options,
+      outbox: this.#outbox,
+      livePeers: live,
+      sayHello: (wantReport) => this.#members.sayHello(wantReport ? HeaderFlag.REPORT_WANTED : 0),
+      sayPresent: (key) => this.#sayPresent(key),
+      lostForGood: (peer) => this.#members.lostForGood(peer),
+      overflowed: () => this.#overflowed(),
+      progressed: () => this.#bulk.progressed(),
+    });
+    this.#members = new Members({
+      options: this.#options,
+      outbox: this.#outbox,
+      mode: this.#mode,
+      notice: (code, message) => this.#notice(code, message),
+    });
+    this.#ownership = new Ownership(
+      {
+        node: options.node,
+        outbox: this.#outbox,
+        peers: () => this.#members.byNode.values(),
+        demoted: (records) => options.events.demoted(records),
+        epochChanged: (epoch) => options.events.epochChanged(epoch),
+        full: () => this.#full(),
+      },
+      this.internal,
+    );
+    this.#bulk = new Bulk({
+      clock: options.clock,
+      internal: this.internal,
+      outbox: this.#outbox,
+      resendQueueSize: this.#options.resendQueueSize,
+      inFlight: () => this.#slowest((peer) => this.#mode.unacknowledged(peer)),
+    });
+  }
+
+  get external(): ReadonlyMap<number, Cache> {
+    return this.#members.caches;
+  }
+
+  get inSync(): boolean {
+    return this.#members.inSync;
+  }
+
+  get epoch(): number {
+    return this.#ownership.epoch;
+  }
+
+  start(): void {
+    this.#members.start();
+  }
+
+  stop(): void {
+    if (this.#stopped) return;
+    this.#stopped = true;
+    this.#outbox.flush();
+    this.#bulk.stop();
+    this.#mode.stop();
+    this.#members.stop();
+  }
+
+  receive(bytes: Uint8Array): void {
+    if (this.#stopped) return;
+    this.#counts.rx_datagrams++;
+    this.#counts.rx_octets += bytes.length;
+    const rejection = this.#take(parse(bytes));
+    if (rejection) this.#rejections[rejection]++;
+  }
+
+  local(events: Uint8Array): void {
+    this.#ownership.local(events);
+    this.#settle();
+  }
+
+  resyncBegin(): void {
+    this.#resync.inserted = 0;
+    this.#resync.updated = 0;
+    this.#ownership.resyncBegin();
+  }
+
+  resyncRecords(records: Uint8Array): void {
+    const { inserted, updated } = this.#ownership.resyncRecords(records);
+    this.#resync.inserted += inserted;
+    this.#resync.updated += updated;
+    this.#settle();
+  }
+
+  resyncEnd(): { inserted: number; updated: number; deleted: number } {
+    const deleted = this.#ownership.resyncEnd();
+    this.#settle();
+    return { ...this.#resync, deleted };
+  }
+
+  plan(node?: number): Generator<Uint8Array, void, void> {
+    if (node === undefined) return this.#ownership.plan(this.#members.caches.values());
+    const cache = this.#members.caches.get(node);
+    return this.#ownership.plan(cache ? [cache] : []);
+  }
+
+  committed(records: Uint8Array, results: Uint32Array): number {
+    const ours = this.#ownership.committed(records, results);
+    this.#settle();
+    return ours;
+  }
+
+  request(node?: number): void {
+    for (const peer of this.#members.live()) {
+      if (node !== undefined && peer.node !== node) continue;
+      this.#members.want(peer, peer.window.highest + 1);
+    }
+  }
+
+  bulk(): void {
+    this.#bulk.start();
+  }
+
+  flush(which: 'internal' | 'external' | 'both'): void {
+    if (which !== 'external') this.internal.clear();
+    if (which === 'internal') return;
+    for (const peer of this.#members.byNode.values()) {
+      if (peer.cache.size === 0) continue;
+      peer.cache.clear();
+      this.#members.emptied(peer);
+    }
+  }
+
+  peers(): PeerInfo[] {
+    const now = this.#options.clock.now();
+    return [...this.#members.byNode.values()].map((peer) =>
+      peer.info(now, this.#owedTo(peer), this.#mode.lag(peer)),
+    );
+  }
+
+  unacknowledged(): number {
+    const { done } = this.#members.live().next();
+    return done ? this.internal.size : this.#slowest((peer) => this.#owedTo(peer));
+  }
+
+  acknowledged(record: Uint8Array): boolean {
+    const slot = this.internal.slotOf(record);
+    if (slot < 0) return false;
+    const sequence = this.internal.sequence(slot);
+    let held = false;
+    for (const peer of this.#members.live()) {
+      if (sequence < peer.followedFrom || sequence > peer.acked) return false;
+      held = true;
+    }
+    return held;
+  }
+
+  stats(): SyncStats {
+    const external = [...this.#members.byNode.values()].map((peer) => [
+      peer.node.toString(16).padStart(8, '0'),
+      peer.cache.stats(),
+    ]);
+    return {
+      cache: {
+        internal: this.internal.stats(),
+        external: Object.fromEntries(external),
+        tombstones: this.#ownership.tombstones.stats(),
+      },
+      link: this.#options.link.stats(),
+      queue: { ...this.#mode.stats(), ...this.#bulk.counts, unacknowledged: this.unacknowledged() },
+      network: {
+        ...this.#outbox.counts,
+        ...this.#counts,
+        ...this.#members.counts,
+        ...Object.fromEntries(
+          Object.entries(this.#rejections).map(([name, count]) => [`rejected_${name}`, count]),
+        ),
+      },
+      ownership: { ...this.#ownership.counts, epoch: this.epoch },
+    };
+  }
+
+  #take(datagram: Datagram | Rejection): Rejection | undefined {
+    if (typeof datagram === 'string') return datagram;
+    const { header } = datagram;
+    if (header.sender === this.#options.node) return this.#ownName(header.incarnation);
+    const peer = this.#members.hear(header);
+    if (typeof peer === 'string') return peer;
+    this.#counts.rx_unknown_segments += datagram.unknown;
+    this.#ownership.noteEpoch(header.epoch);
+    const rejection = this.#dispatch(peer, datagram);
+    this.#members.tryReconcile(peer);
+    return rejection;
+  }
+
+  #dispatch(peer: Peer, datagram: Datagram): Rejection | undefined {
+    const { header } = datagram;
+    if (header.type === Type.DATA) return this.#data(peer, datagram);
+    this.#mode.heard(peer, header);
+    if (header.type === Type.HELLO) return this.#hello(peer, datagram);
+    if (header.receiver !== 0 && header.receiver !== this.#options.node) {
+      this.#counts.rx_overheard++;
+      return undefined;
+    }
+    const meant = header.receiverIncarnation;
+    if (meant !== 0 && meant !== this.#incarnation) return 'other-start';
+    if (header.type === Type.REPORT) return this.#mode.report(peer, datagram);
+    this.#bulk.wanted(header.ack);
+    return undefined;
+  }
+
+  #data(peer: Peer, datagram: Datagram): Rejection | undefined {
+    const rejection = this.#mode.arriving(peer, datagram.header);
+    if (rejection) return rejection;
+    for (const segment of datagram.segments) {
+      for (let item = 0; item < segment.count; item++) {
+        this.#item(peer, datagram, segment.type, segment.at + item * segment.size);
+      }
+    }
+    this.#settle();
+    this.#mode.arrived(peer, datagram);
+    return undefined;
+  }
+
+  #item(peer: Peer, { bytes, view, header }: Datagram, type: number, at: number): void {
+    if (type === Segment.RECORD) {
+      this.#counts.rx_records++;
+      this.#ownership.claimed(peer, bytes, view, at, header.sequence);
+    } else if (type === Segment.GONE) {
+      this.#counts.rx_gone++;
+      this.#ownership.gone(peer, view, at, view.getUint32(at + 20, true));
+    } else if (type === Segment.BULK_END) {
+      this.#members.bulkEnded(peer, readU64(view, at), header.sequence);
+    }
+  }
+
+  #hello(peer: Peer, { header, segments, bytes, view }: Datagram): Rejection | undefined {
+    for (const { type, at, count, size } of segments) {
+      if (type === Segment.NAME) {
+        const name = String.fromCharCode(...bytes.subarray(at, at + count));
+        if (count === 0 || count > 63 || nodeId(name) !== peer.node) return 'name';
+        peer.name = name;
+      } else if (type === Segment.KNOWN) {
+        for (let item = at; item < at + count * size; item += size) {
+          if (view.getUint32(item, true) === this.#options.node) {
+            this.#knownAs(readU64(view, item + 8), peer);
+          }
+        }
+      }
+    }
+    if (header.flags & HeaderFlag.LEAVING) this.#members.leaving(peer);
+    return undefined;
+  }
+
+  /** A peer knows an incarnation of ours: a higher one means that the clock has gone back since. */
+  #knownAs(incarnation: number, peer: Peer): void {
+    if (incarnation <= this.#incarnation) return;
+    this.#incarnation = incarnation + 1;
+    this.#notice(
+      'incarnation-raised',
+      `${peer.name} has seen a later start of this node: the clock has gone back; going on from there`,
+    );
+    this.#members.sayHello(HeaderFlag.REPORT_WANTED);
+  }
+
+  #ownName(incarnation: number): Rejection {
+    if (incarnation <= this.#incarnation) return 'own';
+    this.#notice(
+      'twin',
+      `another node on the link calls itself ${this.#options.name}: give each node its own NodeName`,
+    );
+    return 'twin';
+  }
+
+  #sayPresent(key: Identity): void {
+    if (key.origin !== 0) this.#ownership.sayPresent(key);
+    else this.#outbox.bulkEndAgain(key);
+  }
+
+  /** The end of each call: what was said leaves, what was lost to others leaves the kernel. */
+  #settle(): void {
+    this.#outbox.flush();
+    this.#ownership.deliverDemoted();
+  }
+
+  #owedTo(peer: Peer): number {
+    return peer.holdsAll ? this.#mode.unacknowledged(peer) : this.internal.size;
+  }
+
+  #slowest(of: (peer: Peer) => number): number {
+    let most = 0;
+    for (const peer of this.#members.live()) most = Math.max(most, of(peer));
+    return most;
+  }
+
+  #overflowed(): void {
+    this.#counts.resend_overflows++;
+    this.#notice(
+      'resend-overflow',
+      `the resend queue is full (ResendQueueSize ${this.#options.resendQueueSize}): the slowest peer will ask for a bulk`,
+    );
+  }
+
+  #full(): void {
+    this.#notice(
+      'cache-full',
+      `a cache is full (HashLimit ${this.#options.hashLimit}): records are not kept; raise HashLimit`,
+    );
+  }
+
+  #notice(code: NoticeCode, message: string): void {
+    const now = this.#options.clock.now();
+    if (now - (this.#noticedAt.get(code) ?? Number.NEGATIVE_INFINITY) < NOTICE_INTERVAL_MS) return;
+    this.#noticedAt.set(code, now);
+    this.#options.events.notice(code, message);
+  }
+}
+
+/** @throws SyncError OPTION */
+function check(options: Required<SyncOptions>): void {
+  const least: [keyof SyncOptions, number][] = [
+    ['hashLimit', 1],
+    ['resendQueueSize', RESEND_QUEUE_MIN],
+    ['ackWindowSize', 1],
+    ['startupMs', 0],
+    ['helloMs', 1],
+    ['deadAfterMs', 1],
+  ];
+  for (const [name, minimum] of least) {
+    if ((options[name] as number) >= minimum) continue;
+    throw new SyncError('OPTION', `${name} is ${options[name]}; at least ${minimum} is expected`);
+  }
+  if (nodeId(options.name) !== options.node) {
+    throw new SyncError('OPTION', `${options.node} is not the node id of ${options.name}`);
+  }
+}

@@ -1,0 +1,325 @@
+/**
+ * FTFW, fault-tolerant firewall: every change reaches every live peer, or a bulk replaces it.
+ *
+ * Sending: identities are kept until all live peers have acknowledged their datagram. A report that
+ * names missing datagrams is answered by the present state of what they spoke of, under a new
+ * sequence. The queue is bounded: what it gives up, a peer that misses it replaces by a bulk.
+ *
+ * Receiving: a report goes out after ACKWindowSize records, or ackDelay after the first that has
+ * not been reported; at once when something is missing. The sender probes for a report when none has
+ * come, so that a lost last datagram costs tens of milliseconds.
+ */
+import { counts } from './counts.js';
+import { Identity } from './identity.js';
+import type { Mode, ModeHost } from './modes.js';
+import type { Peer } from './peer.js';
+import type { Timer } from './ports.js';
+import { ResendQueue } from './resend.js';
+import {
+  type Datagram,
+  type Header,
+  HeaderFlag,
+  type Rejection,
+  readU64,
+  Segment,
+  Type,
+  type Writer,
+  writeU64,
+} from './wire.js';
+
+/** A receiver reports so long after the first datagram that it has not reported. */
+const ACK_DELAY_MS = 10;
+/** Datagrams that overtake each other by less are not asked for again. */
+const NACK_DELAY_MS = 2;
+/** What is still missing is asked for again; doubled up to the maximum while nothing comes. */
+const NACK_RETRY_MS = 25;
+const NACK_RETRY_MS_MAX = 400;
+/** The sender asks for a report after such a silence; doubled up to the keep-alive's interval. */
+const PROBE_MS = 25;
+/** A repair is under way for so long before the same datagram is repaired again. */
+const REPAIR_GUARD_MS = 15;
+/** Missing datagrams looked at for one report; the rest waits for the next one. */
+const REPAIRS_MAX = 512;
+
+/** What is to be told to one peer about its stream. */
+class Reporter {
+  /** Records that have come since the last report. */
+  unreported = 0;
+  timer: Timer | undefined;
+  dueAt = Number.POSITIVE_INFINITY;
+  retryMs = NACK_RETRY_MS;
+  /** Of the window, at the last report: has anything come since? */
+  missingBefore = 0;
+  gapsBefore = 0;
+}
+
+class Ftfw implements Mode {
+  readonly #host: ModeHost;
+  readonly #queue: ResendQueue;
+  readonly #reporters = new Map<Peer, Reporter>();
+  readonly #key = new Identity();
+  #probe: Timer | undefined;
+  #probeMs = PROBE_MS;
+  #lastSentAt = 0;
+  #stopped = false;
+  readonly #counts = counts(
+    'nacks_sent',
+    'nacks_received',
+    'repaired_datagrams',
+    'beyond_repair',
+    'given_up',
+    'probes',
+  );
+
+  constructor(host: ModeHost) {
+    this.#host = host;
+    this.#queue = new ResendQueue(host.options.resendQueueSize);
+  }
+
+  oldest(): number {
+    return this.#queue.oldest;
+  }
+
+  keep(key: Identity): void {
+    this.#makeRoom();
+    this.#queue.record(key);
+  }
+
+  sent(sequence: number, repairs: readonly number[]): void {
+    this.#makeRoom();
+    this.#lastSentAt = this.#host.options.clock.now();
+    this.#queue.seal(sequence, this.#lastSentAt, repairs);
+    this.#armProbe();
+  }
+
+  arriving(peer: Peer, header: Header): Rejection | undefined {
+    this.#giveUp(peer, header);
+    const arrival = peer.window.arrive(header.sequence);
+    this.#lookForGaps(peer);
+    return arrival === 'next' ? undefined : arrival;
+  }
+
+  arrived(peer: Peer, { header, segments, view }: Datagram): void {
+    const reporter = this.#reporter(peer);
+    for (const segment of segments) {
+      if (segment.type !== Segment.REPAIRS) {
+        reporter.unreported += segment.count;
+        continue;
+      }
+      for (let item = 0; item < segment.count; item++) {
+        const repaired = readU64(view, segment.at + item * segment.size);
+        peer.window.repaired(repaired);
+        this.#prolongEnd(peer, header, repaired);
+      }
+    }
+    if (reporter.unreported >= this.#host.options.ackWindowSize) this.reportNow(peer);
+    else this.#reportWithin(peer, ACK_DELAY_MS);
+  }
+
+  heard(peer: Peer, header: Header): void {
+    this.#giveUp(peer, header);
+    peer.window.announce(header.sequence);
+    this.#lookForGaps(peer);
+    if (header.flags & HeaderFlag.REPORT_WANTED) this.reportNow(peer);
+  }
+
+  report(peer: Peer, datagram: Datagram): Rejection | undefined {
+    const { header, segments, view } = datagram;
+    if (header.ack > this.#host.outbox.sequence) return 'ack-beyond';
+    // an older report that was overtaken says nothing new
+    if (header.ack < peer.acked && peer.followedFrom !== Number.POSITIVE_INFINITY) return 'late';
+    if (header.ack > peer.acked) this.#probeMs = PROBE_MS;
+    peer.acked = Math.max(peer.acked, header.ack);
+    peer.holdsAll = (header.flags & HeaderFlag.HOLDS_ALL) !== 0;
+    for (const { type, at, count, size } of segments) {
+      if (type === Segment.FOLLOWED && count > 0) peer.followedFrom = readU64(view, at);
+      if (type === Segment.MISSING) {
+        this.#counts.nacks_received++;
+        this.#repair(view, at, count, size);
+      }
+    }
+    this.#release();
+    this.#host.progressed(peer);
+    return undefined;
+  }
+
+  reportNow(peer: Peer): void {
+    const reporter = this.#reporter(peer);
+    const { window } = peer;
+    reporter.timer?.cancel();
+    reporter.timer = undefined;
+    reporter.dueAt = Number.POSITIVE_INFINITY;
+    reporter.unreported = 0;
+    if (this.#stopped) return;
+    this.#host.outbox.control(
+      Type.REPORT,
+      {
+        receiver: peer.node,
+        receiverIncarnation: peer.incarnation,
+        ack: window.complete,
+        flags: peer.inSync ? HeaderFlag.HOLDS_ALL : 0,
+      },
+      (writer) => writeReport(writer, peer),
+    );
+    if (window.missingCount === 0) {
+      reporter.retryMs = NACK_RETRY_MS;
+      reporter.missingBefore = 0;
+      return;
+    }
+    this.#counts.nacks_sent++;
+    const progress = window.missingCount < reporter.missingBefore;
+    reporter.retryMs = progress ? NACK_RETRY_MS : Math.min(2 * reporter.retryMs, NACK_RETRY_MS_MAX);
+    reporter.missingBefore = window.missingCount;
+    if (peer.alive) this.#reportWithin(peer, reporter.retryMs);
+  }
+
+  unacknowledged(peer: Peer): number {
+    return this.#queue.countAbove(peer.acked);
+  }
+
+  lag(peer: Peer): number {
+    const first = Math.max(peer.acked + 1, this.#queue.oldest);
+    if (first > this.#host.outbox.sequence) return 0;
+    return this.#host.options.clock.now() - this.#queue.sentAt(first);
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    this.#probe?.cancel();
+    for (const reporter of this.#reporters.values()) reporter.timer?.cancel();
+  }
+
+  stats(): Readonly<Record<string, number>> {
+    return {
+      resend_used: this.#queue.used,
+      resend_limit: this.#host.options.resendQueueSize,
+      ...this.#counts,
+    };
+  }
+
+  /** The end of a bulk counts when all up to it has come: also what a repair carried beyond it. */
+  #prolongEnd(peer: Peer, header: Header, repaired: number): void {
+    const { pendingEnd } = peer;
+    if (!(header.flags & HeaderFlag.CONTINUED) || !pendingEnd) return;
+    if (repaired > pendingEnd.end || header.sequence <= pendingEnd.end) return;
+    peer.pendingEnd = { first: pendingEnd.first, end: header.sequence };
+  }
+
+  #giveUp(peer: Peer, header: Header): void {
+    if (!peer.window.giveUp(header.oldest)) return;
+    this.#counts.beyond_repair++;
+    this.#host.lostForGood(peer);
+  }
+
+  #lookForGaps(peer: Peer): void {
+    const reporter = this.#reporter(peer);
+    if (peer.window.gaps === reporter.gapsBefore) return;
+    reporter.gapsBefore = peer.window.gaps;
+    reporter.retryMs = NACK_RETRY_MS / 2;
+    this.#reportWithin(peer, NACK_DELAY_MS);
+  }
+
+  #reportWithin(peer: Peer, ms: number): void {
+    const reporter = this.#reporter(peer);
+    const { clock } = this.#host.options;
+    const dueAt = clock.now() + ms;
+    if (reporter.dueAt <= dueAt || this.#stopped) return;
+    reporter.timer?.cancel();
+    reporter.dueAt = dueAt;
+    reporter.timer = clock.after(ms, () => this.reportNow(peer));
+  }
+
+  #reporter(peer: Peer): Reporter {
+    let reporter = this.#reporters.get(peer);
+    if (!reporter) {
+      reporter = new Reporter();
+      this.#reporters.set(peer, reporter);
+    }
+    return reporter;
+  }
+
+  #repair(view: DataView, at: number, count: number, size: number): void {
+    const { outbox } = this.#host;
+    const done = new Set<number>();
+    let left = REPAIRS_MAX;
+    for (let item = 0; item < count; item++) {
+      const from = Math.max(readU64(view, at + item * size), this.#queue.oldest);
+      const to = Math.min(readU64(view, at + item * size + 8), outbox.sequence);
+      for (let sequence = from; sequence <= to && left > 0; sequence++, left--) {
+        this.#repairOne(sequence, done);
+      }
+    }
+    outbox.flush();
+  }
+
+  #repairOne(missing: number, done: Set<number>): void {
+    const { outbox, options } = this.#host;
+    const sequence = this.#queue.resolve(missing);
+    if (sequence === 0 || done.has(sequence)) return;
+    if (options.clock.now() - this.#queue.sentAt(sequence) < REPAIR_GUARD_MS) return;
+    done.add(sequence);
+    outbox.beginRepair();
+    const kept = this.#queue.countOf(sequence);
+    for (let index = 0; index < kept && sequence >= this.#queue.oldest; index++) {
+      this.#host.sayPresent(this.#queue.identityOf(sequence, index, this.#key));
+    }
+    outbox.endRepair([...this.#queue.repairsOf(sequence), sequence]);
+    this.#counts.repaired_datagrams++;
+  }
+
+  /** Forget what every live peer has acknowledged. While there is none, keep what fits. */
+  #release(): void {
+    let acked = Number.POSITIVE_INFINITY;
+    for (const peer of this.#host.livePeers()) acked = Math.min(acked, peer.acked);
+    if (acked !== Number.POSITIVE_INFINITY) this.#queue.release(acked + 1);
+  }
+
+  #makeRoom(): void {
+    let needed = false;
+    while (this.#queue.full && this.#queue.datagrams > 0) {
+      for (const peer of this.#host.livePeers()) needed ||= peer.acked < this.#queue.oldest;
+      this.#queue.evict();
+      this.#counts.given_up++;
+    }
+    if (needed) this.#host.overflowed();
+  }
+
+  #armProbe(): void {
+    if (this.#probe || this.#stopped) return;
+    const { clock } = this.#host.options;
+    this.#probe = clock.after(this.#probeMs, () => {
+      this.#probe = undefined;
+      if (!this.#unanswered()) {
+        this.#probeMs = PROBE_MS;
+        return;
+      }
+      if (clock.now() - this.#lastSentAt >= this.#probeMs) {
+        this.#counts.probes++;
+        this.#host.sayHello(true);
+        this.#probeMs = Math.min(2 * this.#probeMs, this.#host.options.helloMs);
+      }
+      this.#armProbe();
+    });
+  }
+
+  #unanswered(): boolean {
+    for (const peer of this.#host.livePeers()) {
+      if (peer.acked < this.#host.outbox.sequence) return true;
+    }
+    return false;
+  }
+}
+
+function writeReport(writer: Writer, { window }: Peer): void {
+  const followed = writer.item(Segment.FOLLOWED);
+  writeU64(writer.view, followed, window.base);
+  writeU64(writer.view, followed + 8, window.highest);
+  for (const range of window.missing) {
+    if (!writer.fits(Segment.MISSING)) return;
+    const at = writer.item(Segment.MISSING);
+    writeU64(writer.view, at, range.from);
+    writeU64(writer.view, at + 8, range.to);
+  }
+}
+
+export const ftfw = (host: ModeHost): Mode => new Ftfw(host);

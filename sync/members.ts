@@ -1,0 +1,286 @@
+/**
+ * The other nodes: who is there, who is alive, whose records are complete here, and asking for those
+ * that are not.
+ */
+import type { NoticeCode, PeerChange, SyncOptions } from './api.js';
+import { Cache } from './cache.js';
+import { counts } from './counts.js';
+import type { Mode } from './modes.js';
+import type { Outbox } from './outbox.js';
+import { Peer } from './peer.js';
+import type { Timer } from './ports.js';
+import { type Header, HeaderFlag, type Rejection, Segment, Type, writeU64 } from './wire.js';
+
+/** Nodes on one link at most; whoever comes later is counted and not heard. */
+const PEERS_MAX = 64;
+/** A request is repeated after this; doubled up to the maximum. */
+const REQUEST_MS = 250;
+const REQUEST_MS_MAX = 4000;
+/** Slots compared with a bulk before others have their turn. */
+const SWEEP_SLOTS = 65_536;
+
+export interface MembersHost {
+  readonly options: Required<SyncOptions>;
+  readonly outbox: Outbox;
+  readonly mode: Mode;
+  notice(code: NoticeCode, message: string): void;
+}
+
+export class Members {
+  readonly byNode = new Map<number, Peer>();
+  readonly caches = new Map<number, Cache>();
+  readonly #host: MembersHost;
+  readonly #startedAt: number;
+  #started = false;
+  #inSync = false;
+  #requestTimer: Timer | undefined;
+  #requestMs = REQUEST_MS;
+  #helloTimer: Timer | undefined;
+  #startTimer: Timer | undefined;
+  #toldAt = Number.NEGATIVE_INFINITY;
+  #stopped = false;
+  readonly counts = counts('lost_for_good', 'reconciled_records', 'bulks_received', 'peers_died');
+
+  constructor(host: MembersHost) {
+    this.#host = host;
+    this.#startedAt = host.options.clock.now();
+  }
+
+  get inSync(): boolean {
+    return this.#inSync;
+  }
+
+  start(): void {
+    const { clock, startupMs } = this.#host.options;
+    this.#startTimer = clock.after(startupMs, () => this.#judge());
+    this.#hello();
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    this.#requestTimer?.cancel();
+    this.#helloTimer?.cancel();
+    this.#startTimer?.cancel();
+    this.sayHello(HeaderFlag.LEAVING);
+  }
+
+  *live(): Generator<Peer, void, void> {
+    for (const peer of this.byNode.values()) if (peer.alive) yield peer;
+  }
+
+  /** The peer that sent this, made or started anew if need be; or why it is not listened to. */
+  hear(header: Header): Peer | Rejection {
+    const now = this.#host.options.clock.now();
+    let peer = this.byNode.get(header.sender);
+    if (peer && header.incarnation < peer.incarnation) {
+      this.#tellIncarnation(now);
+      return 'old-incarnation';
+    }
+    if (!peer) {
+      if (this.byNode.size >= PEERS_MAX) return 'too-many-peers';
+      const { hashLimit, clock } = this.#host.options;
+      const cache = new Cache(hashLimit, () => clock.now());
+      peer = new Peer(header.sender, cache, now, this.#host.outbox.sequence);
+      this.byNode.set(peer.node, peer);
+      this.caches.set(peer.node, cache);
+    }
+    peer.heardAt = now;
+    if (header.incarnation > peer.incarnation) this.#welcome(peer, header, now);
+    else if (!peer.alive) this.#revive(peer);
+    return peer;
+  }
+
+  /** A HELLO may say that the sender stops. */
+  leaving(peer: Peer): void {
+    if (peer.alive) this.#die(peer);
+  }
+
+  sayHello(flags: number): void {
+    const { outbox, options } = this.#host;
+    outbox.control(Type.HELLO, { flags }, (writer) => {
+      for (const character of options.name) {
+        writer.bytes[writer.item(Segment.NAME)] = character.charCodeAt(0);
+      }
+      for (const peer of this.byNode.values()) {
+        if (!writer.fits(Segment.KNOWN)) return;
+        const at = writer.item(Segment.KNOWN);
+        writer.view.setUint32(at, peer.node, true);
+        writer.view.setUint32(at + 4, 0, true);
+        writeU64(writer.view, at + 8, peer.incarnation);
+      }
+    });
+  }
+
+  /** Ask a peer for a bulk that begins at this sequence or later. */
+  want(peer: Peer, from: number): void {
+    peer.wanted = Math.max(peer.wanted, from);
+    this.#requestMs = REQUEST_MS;
+    this.#sendRequest(peer);
+    this.#armRequests();
+  }
+
+  lostForGood(peer: Peer): void {
+    this.counts.lost_for_good++;
+    this.#host.notice(
+      'lost-for-good',
+      `changes of ${peer.name} were lost and it cannot repair them any more: asking for a bulk`,
+    );
+    this.#fallOut(peer);
+    this.want(peer, peer.window.base);
+  }
+
+  /** The operator has emptied the cache of this peer. */
+  emptied(peer: Peer): void {
+    this.#fallOut(peer);
+    peer.pendingEnd = undefined;
+    this.#judge();
+  }
+
+  bulkEnded(peer: Peer, first: number, sequence: number): void {
+    if (first >= peer.window.base) peer.pendingEnd = { first, end: sequence };
+  }
+
+  /** If all up to the end of a bulk has come, drop what it did not list. */
+  tryReconcile(peer: Peer): void {
+    const { pendingEnd } = peer;
+    if (!pendingEnd || peer.window.complete < pendingEnd.end) return;
+    peer.pendingEnd = undefined;
+    this.#sweep(peer, pendingEnd.first, peer.stream, 0);
+  }
+
+  #sweep(peer: Peer, first: number, stream: number, from: number): void {
+    if (peer.stream !== stream || peer.window.base > first) return;
+    const { cache } = peer;
+    const to = Math.min(from + SWEEP_SLOTS, cache.top);
+    for (let slot = from; slot < to; slot++) {
+      if (!cache.holds(slot)) continue;
+      if (cache.stream(slot) === stream && cache.sequence(slot) >= first) continue;
+      cache.remove(slot);
+      this.counts.reconciled_records++;
+    }
+    if (to < cache.top) {
+      this.#host.options.clock.after(0, () => this.#sweep(peer, first, stream, to));
+      return;
+    }
+    this.#reconciled(peer, first);
+  }
+
+  #reconciled(peer: Peer, first: number): void {
+    this.counts.bulks_received++;
+    if (first >= peer.wanted) peer.wanted = 0;
+    // what found no room is missing: say so instead of pretending
+    const complete = peer.refused === 0;
+    peer.refused = 0;
+    if (!complete || this.#stopped) return;
+    const change = !peer.inSync;
+    peer.inSync = true;
+    if (change) this.#changed(peer, 'in-sync');
+    this.#host.mode.reportNow(peer);
+    this.#judge();
+  }
+
+  #welcome(peer: Peer, header: Header, now: number): void {
+    const known = peer.incarnation !== 0;
+    const base = header.type === Type.DATA ? header.sequence : header.sequence + 1;
+    const wasInSync = peer.inSync;
+    peer.restart(header.incarnation, base, now, this.#host.outbox.sequence);
+    peer.alive = true;
+    peer.wanted = 0;
+    this.#changed(peer, known ? 'restarted' : 'new');
+    if (wasInSync) this.#changed(peer, 'out-of-sync');
+    // it must not wait for the next keep-alive to know that we are here
+    this.sayHello(HeaderFlag.REPORT_WANTED);
+    if (this.#host.options.startupResync) this.want(peer, base);
+    this.#judge();
+  }
+
+  #revive(peer: Peer): void {
+    peer.alive = true;
+    this.#changed(peer, 'alive');
+    this.sayHello(HeaderFlag.REPORT_WANTED);
+    if (peer.wanted > 0) this.want(peer, peer.wanted);
+    this.#judge();
+  }
+
+  #die(peer: Peer): void {
+    peer.alive = false;
+    this.counts.peers_died++;
+    this.#changed(peer, 'dead');
+    this.#judge();
+  }
+
+  #fallOut(peer: Peer): void {
+    const was = peer.inSync;
+    peer.fallOut(this.#host.options.clock.now());
+    if (was) this.#changed(peer, 'out-of-sync');
+  }
+
+  #changed(peer: Peer, change: PeerChange): void {
+    const { mode, options } = this.#host;
+    const info = peer.info(options.clock.now(), mode.unacknowledged(peer), mode.lag(peer));
+    options.events.peerChanged(info, change);
+  }
+
+  /** Its clock went back between two starts, or it is an old datagram: say what we know, not often. */
+  #tellIncarnation(now: number): void {
+    if (now - this.#toldAt < REQUEST_MS) return;
+    this.#toldAt = now;
+    this.sayHello(0);
+  }
+
+  #hello(): void {
+    if (this.#stopped) return;
+    const { clock, helloMs, deadAfterMs } = this.#host.options;
+    const deadline = clock.now() - deadAfterMs;
+    for (const peer of this.live()) if (peer.heardAt < deadline) this.#die(peer);
+    this.sayHello(0);
+    this.#judge();
+    this.#helloTimer = clock.after(helloMs, () => this.#hello());
+  }
+
+  #sendRequest(peer: Peer): void {
+    this.#host.outbox.control(Type.REQUEST, {
+      receiver: peer.node,
+      receiverIncarnation: peer.incarnation,
+      ack: peer.wanted,
+    });
+  }
+
+  #armRequests(): void {
+    if (this.#requestTimer || this.#stopped) return;
+    this.#requestTimer = this.#host.options.clock.after(this.#requestMs, () => {
+      this.#requestTimer = undefined;
+      let waiting = false;
+      for (const peer of this.live()) {
+        if (peer.wanted === 0) continue;
+        waiting = true;
+        this.#sendRequest(peer);
+      }
+      if (!waiting) return;
+      this.#requestMs = Math.min(2 * this.#requestMs, REQUEST_MS_MAX);
+      this.#armRequests();
+    });
+  }
+
+  #judge(): void {
+    const inSync = this.#stopped ? this.#inSync : this.#judgement();
+    if (inSync === this.#inSync) return;
+    this.#inSync = inSync;
+    this.#host.options.events.syncChanged(inSync);
+  }
+
+  #judgement(): boolean {
+    const { clock, startupMs, startupResync } = this.#host.options;
+    const now = clock.now();
+    let heard = false;
+    for (const peer of this.live()) {
+      heard = true;
+      // nobody has asked for its records, so nobody misses them
+      const unasked = !startupResync && peer.wanted === 0 && peer.cache.size === 0;
+      if (peer.inSync || unasked) continue;
+      if (!this.#started || now - peer.outOfSyncSince >= startupMs) return false;
+    }
+    this.#started ||= heard || now - this.#startedAt >= startupMs;
+    return this.#started;
+  }
+}

@@ -1,0 +1,168 @@
+/**
+ * What this node says: items are packed into the datagram under way in the order in which they
+ * happen, and leave when it is full or when whoever filled it calls flush, which is at the end of
+ * the same turn. No queue of its own: what the link cannot take is as good as lost, and repaired.
+ */
+import type { Cache } from './cache.js';
+import { counts } from './counts.js';
+import { Identity } from './identity.js';
+import type { Link } from './ports.js';
+import { type Header, HeaderFlag, Segment, Type, Writer, writeU64 } from './wire.js';
+
+/** What a mode keeps of what has been sent. */
+export interface Retention {
+  /** Lowest sequence that can still be repaired, when `sequence` is the last that was sent. */
+  oldest(sequence: number): number;
+  /** The datagram under way speaks of this splice (or of a bulk's end: origin 0). */
+  keep(key: Identity): void;
+  /** It has left. `repairs`: earlier ones that it stands in for. */
+  sent(sequence: number, repairs: readonly number[]): void;
+}
+
+export interface Sender {
+  readonly node: number;
+  readonly link: Link;
+  incarnation(): number;
+  epoch(): number;
+}
+
+export class Outbox {
+  readonly #sender: Sender;
+  readonly #internal: Cache;
+  readonly #retention: Retention;
+  readonly #data: Writer;
+  readonly #control: Writer;
+  readonly #key = new Identity();
+  #sequence = 0;
+  #repairs: number[] = [];
+  /** First datagram that carries content of the repair under way. */
+  #repairFrom = 0;
+  #continued = false;
+  readonly counts = counts(
+    'tx_datagrams',
+    'tx_octets',
+    'tx_records',
+    'tx_gone',
+    'tx_repairs',
+    'tx_hello',
+    'tx_data',
+    'tx_report',
+    'tx_request',
+    'tx_refused',
+  );
+
+  constructor(sender: Sender, internal: Cache, retention: Retention) {
+    this.#sender = sender;
+    this.#internal = internal;
+    this.#retention = retention;
+    this.#data = new Writer(sender.link.mtu);
+    this.#control = new Writer(sender.link.mtu);
+  }
+
+  /** Highest sequence that has been sent. */
+  get sequence(): number {
+    return this.#sequence;
+  }
+
+  /** Say the present state of a record of ours. */
+  record(slot: number): void {
+    const at = this.#room(Segment.RECORD);
+    this.#internal.render(slot, this.#data.bytes, this.#data.view, at);
+    this.#internal.setSequence(slot, this.#sequence + 1, 0);
+    this.#retention.keep(this.#internal.identity(slot, this.#key));
+    this.counts.tx_records++;
+  }
+
+  /** Say that this node does not own a splice (any more). Epoch: under which it ended here, or 0. */
+  gone(key: Identity, epoch: number): void {
+    const at = this.#room(Segment.GONE);
+    key.write(this.#data.view, at);
+    this.#data.view.setUint32(at + 20, epoch, true);
+    this.#retention.keep(key);
+    this.counts.tx_gone++;
+  }
+
+  /** Say that all we own has been said since the datagram `first`. */
+  bulkEnd(first: number, listed: number): void {
+    const at = this.#room(Segment.BULK_END);
+    writeU64(this.#data.view, at, first);
+    writeU64(this.#data.view, at + 8, listed);
+    // origin 0 is nobody's: the end of a bulk is kept, and repaired, like a splice
+    this.#retention.keep(this.#key.load(endIdentity(first, listed), 0));
+  }
+
+  /** Say it once more, from what was kept of it. */
+  bulkEndAgain(key: Identity): void {
+    const first = key.idHigh * 0x100000000 + key.idLow;
+    this.bulkEnd(first, key.incarnationHigh * 0x100000000 + key.incarnationLow);
+  }
+
+  /** What follows is the present state of what a lost datagram spoke of. */
+  beginRepair(): void {
+    this.#repairFrom = this.#sequence + 1;
+  }
+
+  /** It is complete: from here on, these datagrams need not come any more. */
+  endRepair(repaired: readonly number[]): void {
+    for (const sequence of repaired) {
+      const at = this.#room(Segment.REPAIRS);
+      writeU64(this.#data.view, at, sequence);
+      this.#repairs.push(sequence);
+      if (this.#repairFrom !== this.#sequence + 1) this.#continued = true;
+      this.counts.tx_repairs++;
+    }
+  }
+
+  /** Send the datagram under way, if there is anything in it. */
+  flush(): void {
+    if (this.#data.empty) return;
+    const sequence = ++this.#sequence;
+    const repairs = this.#repairs;
+    this.#repairs = [];
+    const flags = this.#continued ? HeaderFlag.CONTINUED : 0;
+    this.#continued = false;
+    this.#retention.sent(sequence, repairs);
+    this.counts.tx_data++;
+    this.#send(this.#data, { type: Type.DATA, flags });
+  }
+
+  /** A datagram outside of the stream, to one node or (receiver 0) to all. */
+  control(type: number, fields: Partial<Header>, fill?: (writer: Writer) => void): void {
+    this.flush();
+    fill?.(this.#control);
+    if (type === Type.HELLO) this.counts.tx_hello++;
+    else if (type === Type.REPORT) this.counts.tx_report++;
+    else this.counts.tx_request++;
+    this.#send(this.#control, { ...fields, type });
+  }
+
+  #send(writer: Writer, fields: Partial<Header> & { type: number }): void {
+    const datagram = writer.finish({
+      ...fields,
+      sender: this.#sender.node,
+      incarnation: this.#sender.incarnation(),
+      sequence: this.#sequence,
+      oldest: this.#retention.oldest(this.#sequence),
+      epoch: this.#sender.epoch(),
+    });
+    if (this.#sender.link.send(datagram)) {
+      this.counts.tx_datagrams++;
+      this.counts.tx_octets += datagram.length;
+    } else {
+      this.counts.tx_refused++;
+    }
+  }
+
+  #room(type: number): number {
+    if (!this.#data.fits(type)) this.flush();
+    return this.#data.item(type);
+  }
+}
+
+/** An "identity" that stands for the end of a bulk: first sequence, records listed, origin 0. */
+function endIdentity(first: number, listed: number): DataView {
+  const view = new DataView(new ArrayBuffer(20));
+  writeU64(view, 0, first);
+  writeU64(view, 8, listed);
+  return view;
+}

@@ -1,0 +1,343 @@
+/**
+ * Who owns which splice. One identity lives in one cache at most: the internal one or that of one
+ * peer, where the strongest claim (epoch, owner) has put it. Every claim that is heard, from the
+ * kernel or from the wire, passes through here.
+ */
+import {
+  EVENT_SIZE,
+  EventOffset,
+  EventType,
+  RECORD_SIZE,
+  RecordOffset,
+  Result,
+  State,
+} from '../kernel/record/layout.js';
+import { type Cache, CHUNK_RECORDS, Mark } from './cache.js';
+import { counts } from './counts.js';
+import { Identity } from './identity.js';
+import type { Outbox } from './outbox.js';
+import type { Peer } from './peer.js';
+import { stronger, Tombstones } from './tombstones.js';
+
+/** An entry whose time is up on paper gets so long to prove itself: its owner saw packets we did not. */
+const COMMIT_FLOOR_MS = 60_000;
+/** Tombstones at most: 32 octets each. */
+const TOMBSTONES_MAX = 262_144;
+/** Nobody gets there by committing: a claim beyond it is noise and does not move our own epoch. */
+const EPOCH_MAX = 0xffff_0000;
+
+export interface OwnershipHost {
+  readonly node: number;
+  readonly outbox: Outbox;
+  peers(): Iterable<Peer>;
+  demoted(records: Uint8Array): void;
+  epochChanged(epoch: number): void;
+  /** A record did not find room. */
+  full(): void;
+}
+
+export class Ownership {
+  readonly internal: Cache;
+  readonly tombstones: Tombstones;
+  readonly #host: OwnershipHost;
+  readonly #key = new Identity();
+  readonly #other = new Identity();
+  #epoch = 0;
+  #resyncing = false;
+  /** Records that have to leave this kernel, gathered during one call. */
+  #demoted: Uint8Array[] = [];
+  readonly counts = counts(
+    'committed', // taken over from a peer
+    'commit_exists', // ... not, since the kernel holds the same or a stronger claim
+    'commit_tuple_taken', // ... not, since a stronger splice has the addresses
+    'commit_table_full',
+    'commit_invalid',
+    'commit_expired', // ... not, since it was closing and its time is up
+    'demoted', // given up to a stronger claim
+    'weaker', // claims that ours, or another peer's, beats
+    'dead', // claims on a splice that has ended under a stronger one
+    'reconciled', // dropped since a bulk did not list them
+    'local_foreign', // kernel events of splices that this node does not own
+    'local_unfinished', // ... that cannot live on another node yet
+    'local_unknown', // ... that ended without ever having been announced
+    'local_beaten', // ... that belong to another node by now
+  );
+
+  constructor(host: OwnershipHost, internal: Cache) {
+    this.#host = host;
+    this.internal = internal;
+    this.tombstones = new Tombstones(Math.min(internal.limit, TOMBSTONES_MAX));
+  }
+
+  get epoch(): number {
+    return this.#epoch;
+  }
+
+  noteEpoch(epoch: number): void {
+    if (epoch <= this.#epoch || epoch > EPOCH_MAX) return;
+    this.#epoch = epoch;
+    this.#host.epochChanged(epoch);
+  }
+
+  /** A peer says that it owns this record. */
+  claimed(peer: Peer, bytes: Uint8Array, view: DataView, at: number, sequence: number): void {
+    const key = this.#key.load(view, at);
+    const epoch = view.getUint32(at + RecordOffset.epoch, true);
+    this.noteEpoch(epoch);
+    if (this.tombstones.covers(key, epoch, peer.node)) {
+      this.counts.dead++;
+      this.#host.outbox.gone(key, this.tombstones.epochOf(key, this.#host.node));
+      return;
+    }
+    const own = this.internal.find(key);
+    if (own >= 0 && !this.#yield(own, key, epoch, peer.node)) {
+      // it has not heard of ours: say it again, so that it demotes its own
+      this.counts.weaker++;
+      this.#host.outbox.record(own);
+      return;
+    }
+    if (!this.#clearOthers(key, epoch, peer)) {
+      this.counts.weaker++;
+      return;
+    }
+    if (peer.cache.upsert(key, bytes, at) === 'full') {
+      peer.refused++;
+      this.#host.full();
+    } else {
+      peer.cache.setSequence(peer.cache.last, sequence, peer.stream);
+    }
+  }
+
+  /** A peer says that it does not own this splice (any more). Epoch: under which it ended, or 0. */
+  gone(peer: Peer, view: DataView, at: number, epoch: number): void {
+    const key = this.#key.load(view, at);
+    const slot = peer.cache.find(key);
+    if (slot >= 0) peer.cache.remove(slot);
+    if (epoch === 0) return;
+    this.noteEpoch(epoch);
+    this.tombstones.add(key, epoch, peer.node);
+    const own = this.internal.find(key);
+    if (own >= 0) this.#yield(own, key, epoch, peer.node);
+    this.#clearOthers(key, epoch, peer);
+  }
+
+  /** n struct splice_event of the kernel. */
+  local(events: Uint8Array): void {
+    const view = new DataView(events.buffer, events.byteOffset, events.byteLength);
+    for (let at = 0; at + EVENT_SIZE <= events.length; at += EVENT_SIZE) {
+      const type = view.getUint32(at + EventOffset.type, true);
+      const record = at + EventOffset.record;
+      if (view.getUint32(record + RecordOffset.owner, true) !== this.#host.node) {
+        this.counts.local_foreign++;
+      } else if (type === EventType.DESTROY) {
+        this.#ended(view, record);
+      } else {
+        this.#owned(events, view, record);
+      }
+    }
+  }
+
+  resyncBegin(): void {
+    this.internal.clearMark(Mark.SEEN);
+    this.#resyncing = true;
+  }
+
+  /** A chunk of the kernel's table. Standby entries and those that are not spliced yet are passed over. */
+  resyncRecords(records: Uint8Array): { inserted: number; updated: number } {
+    const view = new DataView(records.buffer, records.byteOffset, records.byteLength);
+    const changed = { inserted: 0, updated: 0 };
+    for (let at = 0; at + RECORD_SIZE <= records.length; at += RECORD_SIZE) {
+      if (view.getUint32(at + RecordOffset.owner, true) !== this.#host.node) continue;
+      if (!replicable(records, at)) continue;
+      const what = this.#owned(records, view, at);
+      if (what === 'inserted' || what === 'updated') changed[what]++;
+    }
+    return changed;
+  }
+
+  /** Withdraw what the kernel does not have. Returns how many. */
+  resyncEnd(): number {
+    let deleted = 0;
+    for (let slot = 0; this.#resyncing && slot < this.internal.top; slot++) {
+      if (!this.internal.holds(slot) || this.internal.marked(slot, Mark.SEEN)) continue;
+      this.#withdraw(slot, this.internal.identity(slot, this.#key));
+      deleted++;
+    }
+    this.#resyncing = false;
+    return deleted;
+  }
+
+  /** What a commit would insert: chunks of n × 152 bytes. */
+  *plan(caches: Iterable<Cache>): Generator<Uint8Array, void, void> {
+    let epoch = 0;
+    for (const cache of caches) {
+      for (let slot = 0; slot < cache.top; ) {
+        if (epoch === 0 && cache.size > 0) {
+          epoch = this.#epoch + 1;
+          this.noteEpoch(epoch);
+        }
+        const chunk = new Uint8Array(CHUNK_RECORDS * RECORD_SIZE);
+        const view = new DataView(chunk.buffer);
+        let at = 0;
+        for (; slot < cache.top && at < chunk.length; slot++) {
+          if (cache.holds(slot) && this.#planned(cache, slot, epoch, chunk, view, at)) {
+            at += RECORD_SIZE;
+          }
+        }
+        if (at > 0) yield chunk.subarray(0, at);
+      }
+    }
+  }
+
+  /** What became of a chunk of the plan. Returns how many are ours now. */
+  committed(records: Uint8Array, results: Uint32Array): number {
+    const view = new DataView(records.buffer, records.byteOffset, records.byteLength);
+    let ours = 0;
+    for (let index = 0; index < results.length; index++) {
+      const result = results[index];
+      if (result === Result.OK) {
+        this.#taken(records, view, index * RECORD_SIZE);
+        ours++;
+      } else if (result === Result.EXISTS) this.counts.commit_exists++;
+      else if (result === Result.TUPLE_TAKEN) this.counts.commit_tuple_taken++;
+      else if (result === Result.TABLE_FULL) this.counts.commit_table_full++;
+      else this.counts.commit_invalid++;
+    }
+    this.counts.committed += ours;
+    return ours;
+  }
+
+  /** Say what is true now of one splice. */
+  sayPresent(key: Identity): void {
+    const slot = this.internal.find(key);
+    if (slot >= 0) this.#host.outbox.record(slot);
+    else this.#host.outbox.gone(key, this.tombstones.epochOf(key, this.#host.node));
+  }
+
+  /** Call back about what was demoted since the last time, in one piece. */
+  deliverDemoted(): void {
+    if (this.#demoted.length === 0) return;
+    const records = new Uint8Array(this.#demoted.length * RECORD_SIZE);
+    for (const [index, record] of this.#demoted.entries()) records.set(record, index * RECORD_SIZE);
+    this.#demoted = [];
+    this.#host.demoted(records);
+  }
+
+  /** Give up a record of ours, if that claim is the stronger one. */
+  #yield(slot: number, key: Identity, epoch: number, owner: number): boolean {
+    if (!stronger(epoch, owner, this.internal.epoch(slot), this.#host.node)) return false;
+    const record = new Uint8Array(RECORD_SIZE);
+    this.internal.render(slot, record, new DataView(record.buffer), 0);
+    this.#demoted.push(record);
+    this.counts.demoted++;
+    this.internal.remove(slot);
+    this.#host.outbox.gone(key, 0);
+    return true;
+  }
+
+  /** Drop weaker claims of all others but this owner. False when one of theirs is stronger. */
+  #clearOthers(key: Identity, epoch: number, owner: Peer | undefined): boolean {
+    const node = owner?.node ?? this.#host.node;
+    for (const peer of this.#host.peers()) {
+      if (peer === owner) continue;
+      const slot = peer.cache.find(key);
+      if (slot < 0) continue;
+      if (stronger(peer.cache.epoch(slot), peer.node, epoch, node)) return false;
+      peer.cache.remove(slot);
+    }
+    return true;
+  }
+
+  /** The kernel holds this record as ours. */
+  #owned(bytes: Uint8Array, view: DataView, at: number) {
+    if (!replicable(bytes, at)) {
+      this.counts.local_unfinished++;
+      return undefined;
+    }
+    const key = this.#key.load(view, at);
+    const epoch = view.getUint32(at + RecordOffset.epoch, true);
+    this.noteEpoch(epoch);
+    const dead = this.tombstones.covers(key, epoch, this.#host.node);
+    if (dead || !this.#clearOthers(key, epoch, undefined)) {
+      this.counts.local_beaten++;
+      this.#demoted.push(bytes.slice(at, at + RECORD_SIZE));
+      return undefined;
+    }
+    const what = this.internal.upsert(key, bytes, at);
+    if (what === 'full') {
+      this.#host.full();
+      return what;
+    }
+    if (this.#resyncing) this.internal.setMark(this.internal.last, Mark.SEEN, true);
+    if (what === 'inserted' || what === 'updated') this.#host.outbox.record(this.internal.last);
+    return what;
+  }
+
+  /** The kernel has torn this splice of ours down. */
+  #ended(view: DataView, at: number): void {
+    const key = this.#key.load(view, at);
+    const slot = this.internal.find(key);
+    if (slot < 0) this.counts.local_unknown++;
+    else this.#withdraw(slot, key);
+  }
+
+  #withdraw(slot: number, key: Identity): void {
+    const { node, outbox } = this.#host;
+    const changedHands =
+      this.internal.marked(slot, Mark.TAKEN) || this.internal.origin(slot) !== node;
+    const epoch = changedHands ? this.internal.epoch(slot) : 0;
+    this.internal.remove(slot);
+    if (changedHands) this.tombstones.add(key, epoch, node);
+    outbox.gone(key, epoch);
+  }
+
+  #planned(
+    cache: Cache,
+    slot: number,
+    epoch: number,
+    chunk: Uint8Array,
+    view: DataView,
+    at: number,
+  ): boolean {
+    cache.render(slot, chunk, view, at);
+    if (view.getUint32(at + RecordOffset.remainingMs, true) === 0) {
+      if (closing(chunk, at)) {
+        this.counts.commit_expired++;
+        return false;
+      }
+      view.setUint32(at + RecordOffset.remainingMs, COMMIT_FLOOR_MS, true);
+    }
+    view.setUint32(at + RecordOffset.owner, this.#host.node, true);
+    view.setUint32(at + RecordOffset.epoch, epoch, true);
+    const generation = view.getUint32(at + RecordOffset.generation, true);
+    view.setUint32(at + RecordOffset.generation, generation + 1, true);
+    return true;
+  }
+
+  #taken(records: Uint8Array, view: DataView, at: number): void {
+    const key = this.#other.load(view, at);
+    for (const peer of this.#host.peers()) {
+      const slot = peer.cache.find(key);
+      if (slot >= 0) peer.cache.remove(slot);
+    }
+    if (this.internal.upsert(key, records, at) === 'full') {
+      this.#host.full();
+      return;
+    }
+    const slot = this.internal.last;
+    this.internal.setMark(slot, Mark.TAKEN, true);
+    if (this.#resyncing) this.internal.setMark(slot, Mark.SEEN, true);
+    this.#host.outbox.record(slot);
+  }
+}
+
+/** Can it live on another node: are both legs without a local socket? */
+function replicable(bytes: Uint8Array, at: number): boolean {
+  const state = at + RecordOffset.state;
+  return bytes[state] >= State.SPLICED && bytes[state + 1] >= State.SPLICED;
+}
+
+function closing(bytes: Uint8Array, at: number): boolean {
+  const state = at + RecordOffset.state;
+  return bytes[state] > State.SPLICED || bytes[state + 1] > State.SPLICED;
+}

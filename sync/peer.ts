@@ -1,0 +1,83 @@
+/** What this node knows about another one. */
+import type { PeerInfo } from './api.js';
+import type { Cache } from './cache.js';
+import { ReceiveWindow } from './window.js';
+
+/** A bulk has ended: what it did not list goes, once all up to `end` has come. */
+export interface PendingEnd {
+  readonly first: number;
+  readonly end: number;
+}
+
+export class Peer {
+  readonly node: number;
+  name: string;
+  incarnation = 0;
+  alive = true;
+  heardAt: number;
+  /** What it owns. */
+  readonly cache: Cache;
+
+  /** Its stream of datagrams, and which one of its streams that is for this node. */
+  window = new ReceiveWindow(1);
+  stream = 0;
+  /** The cache is complete. */
+  inSync = false;
+  outOfSyncSince: number;
+  /** A bulk that begins here or later is being asked for; 0: none. */
+  wanted = 0;
+  /** Records that did not find room in the cache since the last bulk began. */
+  refused = 0;
+  pendingEnd: PendingEnd | undefined;
+
+  /** All of our stream from here on, up to `acked`, has reached the peer. */
+  followedFrom = Number.POSITIVE_INFINITY;
+  acked: number;
+  holdsAll = false;
+
+  /** @param sequence the highest that we have sent: nothing before it is owed to the newcomer */
+  constructor(node: number, cache: Cache, now: number, sequence: number) {
+    this.node = node;
+    this.name = node.toString(16).padStart(8, '0');
+    this.cache = cache;
+    this.heardAt = now;
+    this.outOfSyncSince = now;
+    this.acked = sequence;
+  }
+
+  /**
+   * The peer has started anew, or is heard for the first time: its records stay until a bulk has
+   * reconciled them.
+   */
+  restart(incarnation: number, base: number, now: number, sequence: number): void {
+    this.incarnation = incarnation;
+    this.window = new ReceiveWindow(base);
+    this.stream++;
+    this.pendingEnd = undefined;
+    this.followedFrom = Number.POSITIVE_INFINITY;
+    this.acked = sequence;
+    this.holdsAll = false;
+    this.fallOut(now);
+  }
+
+  fallOut(now: number): void {
+    if (this.inSync) this.outOfSyncSince = now;
+    this.inSync = false;
+  }
+
+  info(now: number, unacknowledged: number, lagMs: number): PeerInfo {
+    return {
+      node: this.node,
+      name: this.name,
+      incarnation: BigInt(this.incarnation),
+      alive: this.alive,
+      inSync: this.inSync,
+      holdsAll: this.holdsAll,
+      lastHeardMs: now - this.heardAt,
+      missing: this.window.missingCount,
+      unacknowledged,
+      lagMs,
+      records: this.cache.size,
+    };
+  }
+}
