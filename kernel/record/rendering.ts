@@ -14,7 +14,7 @@ export interface Rendering {
 
 /** A node's name, or its id as the kernel's own text shows it. */
 export function nodeName(id: number, names: NodeNames): string {
-  return names.get(id) ?? id.toString(16).padStart(8, '0');
+  return names.get(id) || id.toString(16).padStart(8, '0');
 }
 
 /** One state for a splice: the one of the leg that is less far. */

@@ -232,7 +232,7 @@ test('the client names a daemon that hangs, breaks off or talks nonsense', async
   let hang = true;
   const liar = createServer((socket) => {
     socket.on('error', () => {}).resume();
-    if (!hang) socket.end(answers.shift());
+    if (!hang) socket.end(answers.shift() ?? Buffer.alloc(0));
   });
   await new Promise<void>((resolve) => liar.listen(at.path, resolve));
   const hung = await refusal(call(at.path, 'status', {}, {}, { idleMs: 100 }));
