@@ -83,6 +83,7 @@ function reserve(to: Endpoint, source: string, options: ConnectOptions): number 
   throw new KernelError(
     'SYSTEM_CALL',
     `no free port from ${source} to ${to.address}:${to.port}; widen ports or add source addresses`,
+    'EADDRINUSE',
   );
 }
 
@@ -122,7 +123,8 @@ export async function connect(options: ConnectOptions): Promise<Socket> {
     const clientLeg = legAddresses(options.client);
     if (clientLeg) spliceCall(fd, SocketOption.ABORT, { legs: [clientLeg] });
     libc.close(fd);
-    throw new KernelError('SYSTEM_CALL', `connect ${to.address}:${to.port}: ${errnoName(error)}`);
+    const name = errnoName(error);
+    throw new KernelError('SYSTEM_CALL', `connect ${to.address}:${to.port}: ${name}`, name);
   }
   const how = { fd, allowHalfOpen: true, readable: true, writable: true, pauseOnCreate: true };
   return new Socket(how);

@@ -14,11 +14,14 @@ export type KernelErrorCode =
 /** What the kernel or its libraries refused, with a sentence that says what to do. */
 export class KernelError extends Error {
   readonly code: KernelErrorCode;
+  /** The system's own name of it, as ECONNREFUSED, for who counts by it. */
+  readonly errno: string | undefined;
 
-  constructor(code: KernelErrorCode, message: string) {
+  constructor(code: KernelErrorCode, message: string, errno?: string) {
     super(message);
     this.name = 'KernelError';
     this.code = code;
+    this.errno = errno;
   }
 }
 

@@ -1,4 +1,7 @@
-/** What switchd counts. Every refusal and every fallback has its name here or in `relayed_REASON`. */
+/**
+ * What switchd counts. Every refusal and every fallback has its name here, or is counted under its
+ * reason beside the sum: `relayed_NO_DATAPATH`, `connect_failed_ECONNREFUSED`.
+ */
 
 export const COUNTER_NAMES = [
   'accepted',
@@ -12,8 +15,9 @@ export const COUNTER_NAMES = [
   'no_server', // 503
   'spliced',
   'committed', // of the spliced ones: no socket is left, the flow is the kernel's
-  'aborted', // of the spliced ones: an end died before its last bytes from here were acknowledged
-  'relayed', // the reasons follow one by one
+  'reset', // of the spliced ones: an end broke the connection before that, and the other was told
+  'aborted', // of the spliced ones: an end never acknowledged the last bytes from here; both were reset
+  'relayed',
   'relay_completed',
   'relay_broken',
   'relay_idle',
@@ -23,28 +27,29 @@ export const COUNTER_NAMES = [
 
 export type CounterName = (typeof COUNTER_NAMES)[number];
 
+/** Reasons are from closed lists; this bounds the table should one not be. */
+const REASONS_MAX = 256;
+
 export class Counters {
   readonly #counts = new Map<string, number>(COUNTER_NAMES.map((name) => [name, 0]));
 
-  add(name: CounterName): void {
+  add(name: CounterName, reason?: string): void {
     this.#add(name);
+    if (reason === undefined) return;
+    const key = `${name}_${reason}`;
+    const room = this.#counts.has(key) || this.#counts.size < REASONS_MAX;
+    this.#add(room ? key : `${name}_OTHER`);
   }
 
-  /** `reason` comes from the closed list of splice()'s refusals. */
-  addRelayed(reason: string): void {
-    this.#add('relayed');
-    this.#add(`relayed_${reason.toLowerCase()}`);
-  }
-
-  get(name: CounterName | `relayed_${string}`): number {
-    return this.#counts.get(name) ?? 0;
+  get(name: CounterName, reason?: string): number {
+    return this.#counts.get(reason === undefined ? name : `${name}_${reason}`) ?? 0;
   }
 
   all(): Record<string, number> {
     return Object.fromEntries(this.#counts);
   }
 
-  #add(name: string): void {
-    this.#counts.set(name, (this.#counts.get(name) ?? 0) + 1);
+  #add(key: string): void {
+    this.#counts.set(key, (this.#counts.get(key) ?? 0) + 1);
   }
 }

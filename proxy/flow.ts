@@ -8,8 +8,9 @@
 import type { Socket } from 'node:net';
 import type { Logger } from 'pino';
 import { connect } from '../kernel/connect.js';
+import { KernelError } from '../kernel/error.js';
 import { liveCount } from '../kernel/service.js';
-import { splice } from '../kernel/splice.js';
+import { REFUSALS, type RefusalReason, splice } from '../kernel/splice.js';
 import { answer } from './answer.js';
 import type { VirtualServer } from './config.js';
 import type { CounterName, Counters } from './counters.js';
@@ -37,7 +38,7 @@ export interface Shared {
   readonly throttle: Throttle;
 }
 
-const REFUSALS: Record<HeadErrorCode, { counter: CounterName; status?: number }> = {
+const BAD_HEADS: Record<HeadErrorCode, { counter: CounterName; status?: number }> = {
   MALFORMED: { counter: 'malformed', status: 400 },
   VERSION: { counter: 'version', status: 505 },
   TIMEOUT: { counter: 'timeout', status: 408 },
@@ -104,7 +105,7 @@ export class Flow {
   }
 
   async #refuse(error: HeadError): Promise<void> {
-    const { counter, status } = REFUSALS[error.code];
+    const { counter, status } = BAD_HEADS[error.code];
     this.shared.counters.add(counter);
     if (status === undefined) this.client.destroy();
     else await this.#answer(status, error.message);
@@ -135,24 +136,26 @@ export class Flow {
           timeoutMs: CONNECT_TIMEOUT_MS,
         });
         server.on('error', () => {});
+        server.setNoDelay(true);
         this.rota.served(candidate);
         this.#server = server;
         return server;
       } catch (error) {
         this.#hold(undefined);
         this.rota.failed(candidate);
-        this.#tellConnectFailed(`${address}:${port}`, error as NodeJS.ErrnoException);
+        if (!(error instanceof KernelError)) throw error;
+        this.#tellConnectFailed(`${address}:${port}`, error);
       }
     }
     return undefined;
   }
 
-  #tellConnectFailed(real: string, error: NodeJS.ErrnoException): void {
+  #tellConnectFailed(real: string, error: KernelError): void {
     const { counters, throttle, log } = this.shared;
-    const code = error.code ?? 'UNKNOWN';
-    counters.add('connect_failed', code);
-    throttle.say(`${code} ${real}`, (more) =>
-      log.warn({ real, code, more }, `no connection to a real server: ${error.message}`),
+    const reason = error.errno ?? error.code;
+    counters.add('connect_failed', reason);
+    throttle.say(`${reason} ${real}`, (more) =>
+      log.warn({ real, reason, more }, `no connection to a real server: ${error.message}`),
     );
   }
 
@@ -174,10 +177,10 @@ export class Flow {
     counters.add(`relay_${await relay(this.client, server, result)}`);
   }
 
-  #tellRelayed(reason: string): void {
+  #tellRelayed(reason: RefusalReason): void {
     const { throttle, log } = this.shared;
     throttle.say(`relayed ${reason}`, (more) =>
-      log.warn({ reason, more }, 'relaying in user space: this connection cannot be spliced'),
+      log.warn({ reason, more }, `relaying in user space: ${REFUSALS[reason]}`),
     );
   }
 
@@ -189,7 +192,7 @@ export class Flow {
       virtual: { address: localAddress as string, port: localPort as number },
       real: { address, port },
     });
-    return spliced + candidate.held;
+    return (spliced ?? 0) + candidate.held;
   }
 
   #hold(candidate: Candidate | undefined): void {

@@ -4,6 +4,7 @@
  * back-pressure.
  */
 import type { Socket } from 'node:net';
+import { fdOf, pendingError } from '../kernel/socket.js';
 
 /** A flow that moves nothing in either direction for this long is ended, and counted. */
 export const RELAY_IDLE_MS = 3_600_000;
@@ -16,6 +17,15 @@ export type RelayEnd = 'completed' | 'broken' | 'idle';
 export interface Owed {
   toServer: Uint8Array;
   toClient: Uint8Array;
+}
+
+/**
+ * An RST that comes with the last data is told by libuv as an end (it takes POLLHUP after a short
+ * read for one); the error is still pending in the socket.
+ */
+function brokenOff(socket: Socket): boolean {
+  const fd = fdOf(socket);
+  return fd !== undefined && pendingError(fd) !== 0;
 }
 
 /**
@@ -54,6 +64,9 @@ export function relay(
     for (const socket of sockets) {
       socket.setKeepAlive(true, KEEPALIVE_MS);
       socket.on('error', () => reset('broken'));
+      socket.once('end', () => {
+        if (brokenOff(socket)) reset('broken');
+      });
       if (socket.closed) onClose(socket);
       else socket.once('close', () => onClose(socket));
     }

@@ -1,0 +1,119 @@
+#!/usr/bin/env node
+/** switchd: the HTTP load balancer. Command line, signals, log. */
+import { performance } from 'node:perf_hooks';
+import { parseArgs } from 'node:util';
+import { pino } from 'pino';
+import { ConfigError } from '../config/index.js';
+import { loadSwitchConfig, type SwitchConfig } from './config.js';
+import { Counters } from './counters.js';
+import { backlogMax, connectionsMax } from './limits.js';
+import { Switch } from './switch.js';
+import { Throttle } from './throttle.js';
+
+const CONFIG_DEFAULT = '/etc/switchd/switchd.conf';
+const COUNTERS_EVERY_MS = 60_000;
+const USAGE = `usage: switchd [-f FILE] [-t]
+  -f FILE   configuration (default ${CONFIG_DEFAULT})
+  -t        check the configuration and exit: 0 right, 2 wrong
+  -h        this text
+signals: TERM, INT  stop: finish what is being set up, leave what is spliced to the kernel
+         USR1       the counters into the log
+`;
+
+interface Arguments {
+  file: string;
+  check: boolean;
+}
+
+function readArguments(argv: string[]): Arguments {
+  const { values } = parseArgs({
+    args: argv,
+    options: {
+      file: { type: 'string', short: 'f', default: CONFIG_DEFAULT },
+      test: { type: 'boolean', short: 't', default: false },
+      help: { type: 'boolean', short: 'h', default: false },
+    },
+  });
+  if (values.help) {
+    process.stdout.write(USAGE);
+    process.exit(0);
+  }
+  return { file: values.file, check: values.test };
+}
+
+function usageError(error: unknown): never {
+  process.stderr.write(`switchd: ${(error as Error).message}\n${USAGE}`);
+  process.exit(2);
+}
+
+function readConfiguration(file: string): SwitchConfig {
+  try {
+    return loadSwitchConfig(file);
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    process.stderr.write(`${error.message}\n`);
+    process.exit(error.exitCode);
+  }
+}
+
+async function serve(config: SwitchConfig): Promise<void> {
+  const log = pino({ name: 'switchd' });
+  const counters = new Counters();
+  const throttle = new Throttle(() => performance.now());
+  const limit = connectionsMax(config.virtual.length);
+
+  let balancer: Switch;
+  try {
+    balancer = await Switch.open(config, { counters, log, throttle }, limit);
+  } catch (error) {
+    process.stderr.write(`switchd: ${(error as Error).message}\n`);
+    process.exit(1);
+  }
+  for (const { address, port, backlog, real } of config.virtual) {
+    log.info({ backlog, real: real.length }, `listening on ${address}:${port}`);
+    if (backlog > backlogMax()) {
+      log.warn(
+        { backlog, somaxconn: backlogMax() },
+        `listen_backlog is cut to net.core.somaxconn on ${address}:${port}`,
+      );
+    }
+  }
+  log.info({ connectionsMax: limit }, 'ready');
+
+  let told = '';
+  const tell = (always: boolean) => {
+    const counts = { open: balancer.open, ...counters.all() };
+    const text = JSON.stringify(counts);
+    if (always || text !== told) log.info(counts, 'counters');
+    told = text;
+  };
+  process.on('SIGUSR1', () => tell(true));
+  setInterval(() => tell(false), COUNTERS_EVERY_MS);
+
+  let stopping = false;
+  const stop = async (signal: string) => {
+    if (stopping) process.exit(1);
+    stopping = true;
+    log.info({ open: balancer.open }, `${signal}: stopping; once more to stop at once`);
+    await balancer.stop();
+    tell(true);
+    process.exit(0);
+  };
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, stop);
+}
+
+let args: Arguments;
+try {
+  args = readArguments(process.argv.slice(2));
+} catch (error) {
+  usageError(error);
+}
+const config = readConfiguration(args.file);
+if (args.check) {
+  const real = config.virtual.reduce((sum, virtual) => sum + virtual.real.length, 0);
+  process.stdout.write(
+    `${args.file}: right (virtual servers: ${config.virtual.length}, real servers: ${real})\n`,
+  );
+} else {
+  await serve(config);
+}

@@ -1,0 +1,114 @@
+/** The load balancer as a whole: its listening sockets, its limits, its end. */
+import { createServer, type Server, type Socket } from 'node:net';
+import { performance } from 'node:perf_hooks';
+import { listen } from '../kernel/listen.js';
+import type { SwitchConfig, VirtualServer } from './config.js';
+import { Flow, type Shared } from './flow.js';
+import { Rota } from './schedule.js';
+
+/** How long a graceful stop waits for set-ups, and for relayed connections. */
+export const STOP_SETUPS_MS = 10_000;
+export const STOP_RELAYS_MS = 30_000;
+/** Sockets close in the next turn of the event loop; a splice() under way needs a few. */
+const LAST_CLOSE_MS = 500;
+/** New connections on a virtual server's socket, their options agreed with the server leg later. */
+const accepting = { allowHalfOpen: true, pauseOnConnect: true, noDelay: true };
+
+export class Switch {
+  readonly #shared: Shared;
+  readonly #connectionsMax: number;
+  readonly #servers: Server[] = [];
+  readonly #flows = new Set<Flow>();
+  /** Called when the last flow has ended, while stopping. */
+  #onIdle: (() => void) | undefined;
+
+  private constructor(shared: Shared, connectionsMax: number) {
+    this.#shared = shared;
+    this.#connectionsMax = connectionsMax;
+  }
+
+  /** Listens on every virtual server, or on none: then the KernelError says which one, and why. */
+  static async open(config: SwitchConfig, shared: Shared, connectionsMax: number): Promise<Switch> {
+    const self = new Switch(shared, connectionsMax);
+    try {
+      for (const virtual of config.virtual) await self.#listen(virtual);
+    } catch (error) {
+      for (const server of self.#servers) server.close();
+      throw error;
+    }
+    return self;
+  }
+
+  /** Connections that this process still has a hand in. */
+  get open(): number {
+    return this.#flows.size;
+  }
+
+  async #listen(virtual: VirtualServer): Promise<void> {
+    const rota = new Rota(virtual.real, virtual.scheduler, () => performance.now());
+    const server = createServer(accepting, (client) => this.#accept(client, virtual, rota));
+    this.#servers.push(server);
+    const { address, port, backlog } = virtual;
+    await listen(server, { address, port, backlog });
+    server.on('error', (error) =>
+      this.#shared.throttle.say(`accept ${address}:${port}`, (more) =>
+        this.#shared.log.error({ err: error, more }, `accepting on ${address}:${port}`),
+      ),
+    );
+  }
+
+  #accept(client: Socket, virtual: VirtualServer, rota: Rota): void {
+    const { counters, throttle, log } = this.#shared;
+    counters.add('accepted');
+    if (this.#flows.size >= this.#connectionsMax) {
+      client.on('error', () => {});
+      client.resetAndDestroy();
+      counters.add('over_limit');
+      throttle.say('over_limit', (more) =>
+        log.warn(
+          { limit: this.#connectionsMax, more },
+          'resetting new connections: as many are open as the limit of open files allows',
+        ),
+      );
+      return;
+    }
+    const flow = new Flow(client, virtual, rota, this.#shared);
+    this.#flows.add(flow);
+    void flow.run().then(() => {
+      this.#flows.delete(flow);
+      if (this.#flows.size === 0) this.#onIdle?.();
+    });
+  }
+
+  /**
+   * Takes no new connection, gives those in hand their time, and resets what is left. Spliced
+   * flows are the kernel's and live on.
+   */
+  async stop(setupsMs = STOP_SETUPS_MS, relaysMs = STOP_RELAYS_MS): Promise<void> {
+    for (const server of this.#servers) server.close();
+    await this.#idle(setupsMs);
+    this.#reset((flow) => flow.state !== 'relaying');
+    await this.#idle(relaysMs - setupsMs);
+    this.#reset(() => true);
+    await this.#idle(LAST_CLOSE_MS);
+  }
+
+  #idle(timeoutMs: number): Promise<void> {
+    return new Promise((resolve) => {
+      if (this.#flows.size === 0) return resolve();
+      const timer = setTimeout(resolve, timeoutMs);
+      this.#onIdle = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+  }
+
+  #reset(which: (flow: Flow) => boolean): void {
+    for (const flow of this.#flows) {
+      if (!which(flow)) continue;
+      flow.reset();
+      this.#shared.counters.add('stopped');
+    }
+  }
+}
