@@ -1,8 +1,7 @@
-// One look at the pair, for somebody who has just been woken up.
-import type { PeerStatus, StatusResult } from '../../daemon/control/protocol.js';
+// One look at the cluster; describe.ts has the words.
 import { jsonFlag, Splicectl } from '../base.js';
+import { describe } from '../describe.js';
 import { writeLine } from '../output.js';
-import { columns, count, counted, plain, span } from '../words.js';
 
 export class Status extends Splicectl {
   static override summary = 'role, peers, in sync or not, lag; what is wrong comes first';
@@ -13,78 +12,4 @@ export class Status extends Splicectl {
     const status = await this.ask(flags, 'status', {});
     await writeLine(flags.json ? JSON.stringify(status) : describe(status).join('\n'));
   }
-}
-
-function describe(s: StatusResult): string[] {
-  const { guard, table, internal, external } = s;
-  const lines = [
-    `${s.node}: ${s.role.toUpperCase()}, epoch ${s.epoch}, ${inSync(s)}`,
-    ...s.warnings.map((warning) => `  !! ${plain(warning)}`),
-    '',
-    ...columns([
-      ['role', ROLE_MEANS[s.role]],
-      ['guard', describeGuard(guard)],
-      ['kernel', `${count(table.live)} splices of at most ${count(table.size)}${full(table)}`],
-      [
-        'caches',
-        `internal ${count(internal.entries)} (ours), external ${count(external.entries)} (of peers), ` +
-          `at most ${count(internal.limit)} each`,
-      ],
-      [
-        'events',
-        s.events_lost === 0 ? 'none lost' : `${count(s.events_lost)} lost, then read anew`,
-      ],
-      [
-        'daemon',
-        `up ${span(s.uptime_ms)}${s.draining ? ', handing over: no new connections' : ''}`,
-      ],
-    ]),
-    '',
-  ];
-  if (s.peers.length === 0) return [...lines, 'no peer has been heard'];
-  const header = ['PEER', 'IN SYNC', 'LAG', 'LAST HEARD', 'ITS SPLICES HERE', 'STATE'];
-  return [...lines, ...columns([header, ...s.peers.map(describePeer)])];
-}
-
-const ROLE_MEANS: Readonly<Record<StatusResult['role'], string>> = {
-  primary: 'primary: this node serves the virtual addresses',
-  backup: 'backup: this node stands by to take the virtual addresses',
-  fault: 'fault: this node does not take part; see the log of keepalived or ucarp',
-  undecided: 'undecided: neither VRRP nor CARP has told yet',
-};
-
-function inSync({ in_sync, peers }: StatusResult): string {
-  if (peers.length === 0) return 'ALONE: nothing is replicated';
-  if (in_sync) return 'in sync';
-  const behind = peers.filter((peer) => !peer.in_sync).map((peer) => plain(peer.name));
-  return behind.length > 0 ? `NOT IN SYNC with ${behind.join(', ')}` : 'NOT IN SYNC';
-}
-
-function describeGuard({ state, remaining_ms, held, addresses }: StatusResult['guard']): string {
-  const so = {
-    off: 'off',
-    armed: `armed: packets of unknown connections to ${addresses.map(plain).join(', ')} get no reset`,
-    releasing: `off in ${span(remaining_ms)}`,
-  }[state];
-  return held === 0 ? so : `${so}; ${counted(held, 'packet')} held back so far`;
-}
-
-function full({ live, size }: StatusResult['table']): string {
-  const percent = size === 0 ? 0 : Math.floor((100 * live) / size);
-  return percent >= 90 ? ` (${percent} % FULL: raise TableSize)` : ` (${percent} %)`;
-}
-
-function describePeer(peer: PeerStatus): string[] {
-  const lag =
-    peer.unacknowledged === 0
-      ? 'none'
-      : `${counted(peer.unacknowledged, 'record')}, ${span(peer.lag_ms)}`;
-  return [
-    plain(peer.name),
-    peer.in_sync ? 'yes' : 'NO',
-    lag,
-    peer.last_heard_ms === null ? 'never' : `${span(peer.last_heard_ms)} ago`,
-    count(peer.entries),
-    plain(peer.state),
-  ];
 }
