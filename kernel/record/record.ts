@@ -258,7 +258,10 @@ export function isMapped(bytes: Uint8Array, offset: number): boolean {
 
 /** 16 bytes as text: 10.1.0.2 for a mapped address, else as RFC 5952 wants it. */
 export function formatAddress(bytes: Uint8Array, offset = 0): string {
-  if (isMapped(bytes, offset)) return bytes.subarray(offset + 12, offset + 16).join('.');
+  if (isMapped(bytes, offset)) {
+    const at = offset + 12;
+    return `${bytes[at]}.${bytes[at + 1]}.${bytes[at + 2]}.${bytes[at + 3]}`;
+  }
   const groups: number[] = [];
   for (let i = 0; i < 16; i += 2) groups.push((bytes[offset + i] << 8) | bytes[offset + i + 1]);
   let run = { at: -1, length: 1 };
