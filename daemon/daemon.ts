@@ -3,7 +3,6 @@ import { Datapath } from '../kernel/datapath.js';
 import { nodeId } from '../kernel/record/record.js';
 import type { PeerChange, PeerInfo, SyncEvents } from '../sync/api.js';
 import { Sync } from '../sync/engine.js';
-import { openMulticast } from '../sync/transport/multicast.js';
 import { pause } from './breath.js';
 import { loadSettings, type Settings } from './config.js';
 import type { Hello } from './control/protocol.js';
@@ -15,6 +14,7 @@ import type { Log } from './log.js';
 import { Ownership } from './ownership.js';
 import { changes } from './reload.js';
 import { Report } from './report.js';
+import { openMulticast } from '../sync/transport/multicast.js';
 import { TrackFile } from './track.js';
 import { handlers, type VerbParts } from './verbs.js';
 import { AddressWatch } from './watch.js';
@@ -143,6 +143,7 @@ export class Daemon {
         () => this.settings.failover,
         () => this.settings.sync.purgeTimeoutMs,
         () => datagrams,
+        () => this.writeTrack(),
         log,
       );
       const track = new TrackFile(settings.failover.trackFile);
@@ -211,7 +212,9 @@ export class Daemon {
   private writeTrack(afterHandover = false): void {
     const { parts, log } = this;
     if (!parts || (parts.handover.active && !afterHandover)) return;
-    const state = parts.sync.inSync ? 'inSync' : 'outOfSync';
+    // The primary is what the others are held to: whatever it waits for, it must not lose the role.
+    const primary = parts.ownership.role === 'primary';
+    const state = primary || parts.sync.inSync ? 'inSync' : 'outOfSync';
     if (parts.track.state === state) return;
     parts.track.write(state);
     log.info({ state }, 'track file');

@@ -72,6 +72,7 @@ export class Handover {
         'keepalived cannot be told to let go: set TrackFile in Failover, and track_file in keepalived.conf',
       );
     }
+    watch.look();
     if (watch.here.length === 0) {
       throw new DaemonError('NOT_OWNER', 'this node has none of the virtual addresses');
     }

@@ -37,6 +37,7 @@ export class Ownership {
     private readonly failover: () => FailoverSettings,
     private readonly purgeTimeoutMs: () => number,
     private readonly datagrams: () => number,
+    private readonly roleChanged: () => void,
     private readonly log: Log,
   ) {}
 
@@ -97,12 +98,12 @@ export class Ownership {
   }
 
   private take(role: Role): void {
-    if (role !== this.currentRole) {
-      this.log.info({ from: this.currentRole, to: role }, 'role');
-      this.aged = false;
-    }
-    this.currentRole = role;
     clearTimeout(this.takenOver);
+    if (role === this.currentRole) return;
+    this.log.info({ from: this.currentRole, to: role }, 'role');
+    this.currentRole = role;
+    this.aged = false;
+    this.roleChanged();
   }
 
   /**

@@ -32,10 +32,8 @@ case "$1" in
   primary)
     # The peers' entries become this node's own, in its kernel; the guard ends GuardTimeout later.
     step commit
-    # What could not be committed is of no use to anybody now. The internal cache is not flushed, as
-    # conntrackd's script does: commit has moved the entries there, and a peer that asked between
-    # the flush and the resync would be told that there are none.
-    step flush external
+    # No flush, which conntrackd's script has here: commit has moved the entries to the internal cache
+    # already, and a peer that asked between a flush and the resync would be told that there are none.
     # The internal cache is held to the kernel table: entries that had to give way are dropped ...
     step resync
     # ... and the other nodes learn all that this one owns.

@@ -1,9 +1,10 @@
 // Two real daemons, each in a network namespace with pins and a cgroup of its own.
 //
 //   namespace a                       namespace b
-//   eth0  dummy, served               eth0  dummy, served
+//   eth0  veth, served                eth0  veth, served
 //   eth2  10.9.0.1 ── veth, link ── eth2  10.9.0.2
-import { readFileSync } from 'node:fs';
+import type { ChildProcess } from 'node:child_process';
+import { closeSync, openSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { call } from '../../daemon/control/index.js';
@@ -11,10 +12,23 @@ import type { Result, StatusResult, Verb, Verbs } from '../../daemon/control/pro
 import { Datapath } from '../../kernel/datapath.js';
 import { RECORD_SIZE } from '../../kernel/record/layout.js';
 import { newRecord, nodeId, RecordView } from '../../kernel/record/record.js';
-import { command, Lab, type Started } from '../lab/lab.js';
+import { command, Lab } from '../lab/lab.js';
 
 const MAIN = fileURLToPath(new URL('../../daemon/main.ts', import.meta.url));
 export const VIRTUAL = '10.8.0.100';
+
+/** Waits for a condition, and throws when it does not come. */
+export async function until(
+  what: string,
+  seconds: number,
+  holds: () => boolean | Promise<boolean>,
+): Promise<void> {
+  const deadline = performance.now() + seconds * 1000;
+  while (!(await holds())) {
+    if (performance.now() > deadline) throw new Error(`${what}: not within ${seconds} s`);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
 
 export class Node {
   readonly config: string;
@@ -22,7 +36,7 @@ export class Node {
   readonly pinPath: string;
   readonly trackFile: string;
   readonly id: number;
-  private process: Started | undefined;
+  private process: ChildProcess | undefined;
   private datapath: Datapath | undefined;
 
   constructor(
@@ -63,15 +77,21 @@ Failover {
 
   start(): void {
     const argv = [process.execPath, '--import', 'tsx', MAIN, '-C', this.config];
-    this.process = this.lab.start(this.name, `spliced-${Math.random()}`, argv);
+    const out = openSync(this.logFile, 'a');
+    this.process = this.lab.spawn(this.name, argv, { stdio: ['ignore', out, out] });
+    closeSync(out);
+  }
+
+  get logFile(): string {
+    return this.lab.path(this.name, 'log');
   }
 
   get log(): string {
-    return this.process ? readFileSync(this.process.log, 'utf8') : '';
+    return readFileSync(this.logFile, 'utf8');
   }
 
   async signal(signal: NodeJS.Signals, ends: boolean): Promise<number | null> {
-    const { child } = this.process as Started;
+    const child = this.process as ChildProcess;
     const ended = new Promise<number | null>((resolve) => child.once('exit', resolve));
     child.kill(signal);
     return ends ? ended : null;
@@ -90,9 +110,8 @@ Failover {
   }
 
   async ready(): Promise<void> {
-    await this.lab.until(`${this.name} serves`, 15, async () => {
-      const status = await this.status();
-      return status?.in_sync === true;
+    await until(`${this.name} serves: ${this.logFile}`, 15, async () => {
+      return (await this.status())?.in_sync === true;
     });
   }
 
@@ -167,7 +186,8 @@ export class Pair {
     ] as const) {
       lab.ip(node, [
         'link set lo up',
-        'link add eth0 type dummy',
+        'link add eth0 type veth peer name peer0',
+        'link set peer0 up',
         'link set eth0 up',
         'address add 10.8.0.1/24 dev eth0',
         `address add ${address}/24 dev eth2`,
@@ -185,8 +205,8 @@ export class Pair {
   }
 
   /** Waits for a condition within a few seconds. */
-  until(what: string, holds: () => Promise<boolean>): Promise<void> {
-    return this.lab.until(what, 5, holds);
+  until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
+    return until(what, 5, holds);
   }
 
   remove(): void {
