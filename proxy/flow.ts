@@ -15,6 +15,7 @@ import { answer } from './answer.js';
 import type { VirtualServer } from './config.js';
 import type { CounterName, Counters } from './counters.js';
 import { HeadError, type HeadErrorCode, type RequestHead, readHead } from './head.js';
+import type { Presence } from './presence.js';
 import { relay } from './relay.js';
 import type { Candidate, Rota } from './schedule.js';
 import type { Throttle } from './throttle.js';
@@ -36,6 +37,7 @@ export interface Shared {
   readonly counters: Counters;
   readonly log: Logger;
   readonly throttle: Throttle;
+  readonly presence: Presence;
 }
 
 const BAD_HEADS: Record<HeadErrorCode, { counter: CounterName; status?: number }> = {
@@ -165,6 +167,7 @@ export class Flow {
     const result = await splice(this.client, server, { toServer: read });
     if (result.spliced) {
       counters.add('spliced');
+      this.shared.presence.set(true);
       this.state = 'committing';
       // From here on the datapath counts this connection.
       this.#hold(undefined);
@@ -178,7 +181,11 @@ export class Flow {
   }
 
   #tellRelayed(reason: RefusalReason): void {
-    const { throttle, log } = this.shared;
+    const { presence, throttle, log } = this.shared;
+    if (reason === 'unavailable') {
+      presence.set(false);
+      return;
+    }
     throttle.say(`relayed ${reason}`, (more) =>
       log.warn({ reason, more }, `relaying in user space: ${REFUSALS[reason]}`),
     );

@@ -4,9 +4,11 @@ import { performance } from 'node:perf_hooks';
 import { parseArgs } from 'node:util';
 import { pino } from 'pino';
 import { ConfigError } from '../config/index.js';
+import { spliceAvailable } from '../kernel/available.js';
 import { loadSwitchConfig, type SwitchConfig } from './config.js';
 import { Counters } from './counters.js';
 import { backlogMax, connectionsMax } from './limits.js';
+import { Presence } from './presence.js';
 import { Switch } from './switch.js';
 import { Throttle } from './throttle.js';
 
@@ -60,11 +62,12 @@ async function serve(config: SwitchConfig): Promise<void> {
   const log = pino({ name: 'switchd' });
   const counters = new Counters();
   const throttle = new Throttle(() => performance.now());
+  const presence = new Presence(log);
   const limit = connectionsMax(config.virtual.length);
 
   let balancer: Switch;
   try {
-    balancer = await Switch.open(config, { counters, log, throttle }, limit);
+    balancer = await Switch.open(config, { counters, log, throttle, presence }, limit);
   } catch (error) {
     process.stderr.write(`switchd: ${(error as Error).message}\n`);
     process.exit(1);
@@ -78,6 +81,7 @@ async function serve(config: SwitchConfig): Promise<void> {
       );
     }
   }
+  presence.set(spliceAvailable());
   log.info({ connectionsMax: limit }, 'ready');
 
   let told = '';

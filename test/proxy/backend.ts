@@ -29,7 +29,7 @@ export interface Backend {
   close(): Promise<void>;
 }
 
-async function open(server: Server, address: string): Promise<Backend> {
+async function open(server: Server, address: string, port = 0): Promise<Backend> {
   const connections: number[] = [];
   const sockets = new Set<Socket>();
   server.on('connection', (socket: Socket) => {
@@ -37,7 +37,7 @@ async function open(server: Server, address: string): Promise<Backend> {
     sockets.add(socket);
     socket.on('error', () => {}).on('close', () => sockets.delete(socket));
   });
-  server.listen(0, address);
+  server.listen(port, address);
   await once(server, 'listening');
   return {
     port: (server.address() as AddressInfo).port,
@@ -49,9 +49,10 @@ async function open(server: Server, address: string): Promise<Backend> {
   };
 }
 
-/** GET /N answers with pattern(N); PUT answers with the SHA-256 of what came. */
-export function webServer(address: string): Promise<Backend> {
+/** GET /N answers with pattern(N), PUT with the SHA-256 of what came; Server says who it was. */
+export function webServer(address: string, port = 0): Promise<Backend> {
   const server = createHttp((request, response) => {
+    response.setHeader('Server', address);
     if (request.method === 'PUT') {
       const hash = createHash('sha256');
       request.on('data', (chunk) => hash.update(chunk));
@@ -60,7 +61,7 @@ export function webServer(address: string): Promise<Backend> {
       response.end(pattern(Number(request.url?.slice(1))));
     }
   });
-  return open(server, address);
+  return open(server, address, port);
 }
 
 /** Runs `serve` on every connection; both directions end on their own. */

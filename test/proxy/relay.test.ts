@@ -8,6 +8,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { readSwitchConfig } from '../../proxy/config.js';
 import { Counters } from '../../proxy/counters.js';
+import { Presence } from '../../proxy/presence.js';
 import { Switch } from '../../proxy/switch.js';
 import { Throttle } from '../../proxy/throttle.js';
 import {
@@ -47,7 +48,8 @@ async function bed(
     `virtual_server ${VIRTUAL} ${port} {\n${options.directives ?? ''}\n${real.join('\n')}\n}`,
   );
   const counters = new Counters();
-  const shared = { counters, log: pino({ level: 'silent' }), throttle: new Throttle(() => 0) };
+  const log = pino({ level: 'silent' });
+  const shared = { counters, log, throttle: new Throttle(() => 0), presence: new Presence(log) };
   const balancer = await Switch.open(config, shared, options.connectionsMax ?? 1000);
   try {
     await deadline(test({ port, url: `http://${VIRTUAL}:${port}`, counters, balancer }));
