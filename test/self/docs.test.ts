@@ -58,4 +58,12 @@ docs('every link to a file of the project leads somewhere', () => {
   assert.equal(broken, []);
 });
 
+docs('every document is named in the README', () => {
+  const readme = read('README.md');
+  assert.equal(
+    documents.filter((document) => document.startsWith('docs/') && !readme.includes(document)),
+    [],
+  );
+});
+
 docs.run();
