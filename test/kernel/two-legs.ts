@@ -69,9 +69,14 @@ export class TwoLegs {
     await once(child, 'message');
   }
 
+  /** Path of an end's network namespace. */
+  namespace(end: End): string {
+    return `/proc/${this.#ends.get(end)?.pid}/ns/net`;
+  }
+
   /** Run a program in an end's namespace. */
   in(end: End, program: string, ...args: string[]): string {
-    return run('nsenter', `--net=/proc/${this.#ends.get(end)?.pid}/ns/net`, program, ...args);
+    return run('nsenter', `--net=${this.namespace(end)}`, program, ...args);
   }
 
   /** Lose so many of 100 packets that an end receives. */

@@ -61,6 +61,7 @@ export function webServer(address: string, port = 0): Promise<Backend> {
       response.end(pattern(Number(request.url?.slice(1))));
     }
   });
+  server.keepAliveTimeout = 0; // an idle connection is the client's to end
   return open(server, address, port);
 }
 

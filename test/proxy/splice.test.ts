@@ -1,0 +1,196 @@
+// deadline: 40
+/*
+ * switchd over the real datapath, with real packets:
+ *
+ *   client                     the balancer                      servers
+ *   10.1.0.2 ──── veth ──── 10.1.0.100:80   10.2.0.100 ──── veth ──── 10.2.0.11, .12, .13 :80
+ */
+import { execFile } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import type { CounterName } from '../../proxy/counters.js';
+import { TwoLegs } from '../kernel/two-legs.js';
+import { isolate } from '../support/isolate.js';
+import { privileges } from '../support/privileges.js';
+import { deadline, pattern, sha256, until } from './backend.js';
+import { Program } from './program.js';
+
+const lacking = privileges();
+if (!lacking) isolate(import.meta.url);
+
+const SERVERS = ['10.2.0.11', '10.2.0.12', '10.2.0.13'];
+const DEAD = '10.2.0.2'; // is there, but nobody listens on port 80
+const LENGTH = 1_000_000;
+const TEST_MS = 15_000;
+
+const program = (path: string) => fileURLToPath(new URL(`../../${path}`, import.meta.url));
+const node = [process.execPath, '--import', 'tsx'] as const;
+const run = promisify(execFile);
+
+const test = suite('switchd over the datapath');
+const legs = new TwoLegs();
+const files = lacking ? '' : mkdtempSync(join(tmpdir(), 'switchd-'));
+let web: Program | undefined;
+/** Of one test. */
+const running: Program[] = [];
+
+function start(command: string, ...args: string[]): Program {
+  const started = new Program(command, ...args);
+  running.push(started);
+  return started;
+}
+
+/** switchd, in front of these real servers. */
+async function switchd(real: string[], directives = ''): Promise<Program> {
+  const file = join(files, 'switchd.conf');
+  const servers = real.map((address) => `real_server ${address} 80`).join('\n');
+  writeFileSync(
+    file,
+    `virtual_server 10.1.0.100 80 {\nsource 10.2.0.100\n${directives}\n${servers}\n}\n`,
+  );
+  const [command, ...args] = node;
+  const started = start(command, ...args, program('proxy/main.ts'), '-f', file);
+  await started.says('"ready"');
+  assert.match(started.output, 'the datapath is there');
+  return started;
+}
+
+/** Its counters of this moment. */
+async function counters(balancer: Program): Promise<Record<CounterName | string, number>> {
+  const before = balancer.output.length;
+  balancer.signal('SIGUSR1');
+  await until(() => balancer.output.slice(before).includes('"counters"}\n'));
+  const lines = balancer.output.trim().split('\n').reverse();
+  return JSON.parse(lines.find((line) => line.includes('"counters"}')) as string);
+}
+
+/** curl in the client's namespace, one connection each. */
+async function curl(...args: string[]): Promise<Buffer> {
+  const enter = [`--net=${legs.namespace('client')}`, 'curl', '-sS', '--max-time', '12'];
+  const { stdout } = await run('nsenter', [...enter, ...args], {
+    encoding: 'buffer',
+    maxBuffer: 4 * LENGTH,
+  });
+  return stdout;
+}
+const url = (length: number) => `http://10.1.0.100/${length}`;
+
+/** A request, its answer, and when a line comes on standard input one more over the same connection. */
+const HOLDER = `
+exec 3<>/dev/tcp/10.1.0.100/80
+printf 'GET /4 HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n' >&3
+while IFS= read -r line <&3 && [ "$line" != $'\\r' ]; do echo "$line"; done
+head -c 4 <&3 >/dev/null
+read
+printf 'GET /${LENGTH} HTTP/1.0\\r\\n\\r\\n' >&3
+cat <&3
+`;
+
+/** A client that keeps its connection, and the real server that serves it. */
+async function holder(): Promise<{ server: string; finish: () => Promise<Buffer> }> {
+  const client = start('nsenter', `--net=${legs.namespace('client')}`, 'bash', '-c', HOLDER);
+  await client.says('Content-Length');
+  const server = /^Server: (.*)\r$/m.exec(client.output)?.[1] as string;
+  return { server, finish: async () => (await client.finish('\n')).subarray(-LENGTH) };
+}
+
+test.before(async () => {
+  if (lacking) return;
+  await legs.start();
+  for (const address of SERVERS) {
+    legs.in('server', 'ip', 'address', 'add', `${address}/24`, 'dev', 'eth0');
+  }
+  web = new Program(
+    'nsenter',
+    `--net=${legs.namespace('server')}`,
+    ...node,
+    program('test/proxy/ends/web.ts'),
+    ...SERVERS,
+  );
+  await web.says('listening');
+});
+
+const endAll = async () => {
+  for (const started of running.splice(0)) await started.end('SIGKILL');
+};
+test.after.each(endAll);
+
+test.after(async () => {
+  if (lacking) return;
+  await web?.end('SIGKILL');
+  await legs.stop();
+  rmSync(files, { recursive: true });
+});
+
+/** A test that needs the kernel, or says why it cannot be run. */
+function real(name: string, body: () => Promise<void>): void {
+  if (lacking) test.skip(`${name} (${lacking})`);
+  else test(name, () => deadline(body(), TEST_MS));
+}
+
+real('downloads and uploads are spliced, every byte right, and no socket is left', async () => {
+  const balancer = await switchd(SERVERS);
+  const body = join(files, 'body');
+  writeFileSync(body, pattern(LENGTH));
+  const gets = Array.from({ length: 20 }, () => curl(url(LENGTH)));
+  const puts = Array.from({ length: 20 }, () => curl('-T', body, 'http://10.1.0.100/'));
+  for (const got of await Promise.all(gets)) assert.ok(got.equals(pattern(LENGTH)));
+  for (const got of await Promise.all(puts)) assert.is(got.toString(), sha256(pattern(LENGTH)));
+  const { spliced, committed, relayed, open } = await counters(balancer);
+  assert.equal(
+    { spliced, committed, relayed, open },
+    { spliced: 40, committed: 40, relayed: 0, open: 0 },
+  );
+  assert.is(await balancer.end(), 0);
+});
+
+real('several requests of one connection go to one real server, after the splice too', async () => {
+  const balancer = await switchd(SERVERS);
+  const got = await curl(url(LENGTH), url(1000), url(LENGTH));
+  assert.ok(got.equals(Buffer.concat([pattern(LENGTH), pattern(1000), pattern(LENGTH)])));
+  assert.is((await counters(balancer)).accepted, 1);
+  assert.is(await balancer.end(), 0);
+});
+
+real('spliced connections outlive switchd, and its successor counts them for lc', async () => {
+  const committed = () => Number(legs.datapath.counters().committed);
+  const before = committed();
+  const first = await switchd(SERVERS.slice(0, 1));
+  const held = await Promise.all([holder(), holder(), holder()]);
+  await until(() => committed() === before + 3);
+  assert.is(await first.end('SIGKILL'), null);
+
+  const second = await switchd(SERVERS.slice(0, 2), 'schedule_lc');
+  for (let i = 0; i < 3; i++) held.push(await holder());
+  assert.equal(
+    held.map(({ server }) => server.slice(-2)),
+    ['11', '11', '11', '12', '12', '12'],
+  );
+  assert.is(await second.end(), 0);
+  for (const { finish } of held) assert.ok((await finish()).equals(pattern(LENGTH)));
+});
+
+real('a dead real server is passed, and the next one is spliced to', async () => {
+  const balancer = await switchd([DEAD, SERVERS[0]]);
+  for (let i = 0; i < 3; i++) assert.ok((await curl(url(1000))).equals(pattern(1000)));
+  const { spliced, connect_failed_ECONNREFUSED, failed } = await counters(balancer);
+  assert.equal(
+    { spliced, connect_failed_ECONNREFUSED, failed },
+    { spliced: 3, connect_failed_ECONNREFUSED: 1, failed: 0 },
+  );
+  await balancer.end();
+});
+
+real('where no real server answers, the client is told', async () => {
+  const balancer = await switchd([DEAD]);
+  const got = await curl('-w', '%{http_code}', url(1));
+  assert.is(got.toString(), 'no real server answers\n503');
+  await balancer.end();
+});
+
+test.run();
