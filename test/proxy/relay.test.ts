@@ -147,6 +147,7 @@ relayed('passes a break on as a break, never as an end', async () => {
     client.write('GET / HTTP/1.0\r\n\r\n');
     await until(() => server !== undefined);
     client.resetAndDestroy();
+    assert.ok(server);
     const [error] = await once(server, 'error');
     assert.is(error.code, 'ECONNRESET');
   });
