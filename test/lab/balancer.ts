@@ -57,6 +57,8 @@ export class Balancer {
 Kernel {
   Interface eth0 eth1
   TableSize 16384
+  # Short, so that the table shows what is under way; 2 MSL is for networks that lose their way.
+  Timeouts { timewait 5 }
   PinPath ${this.pinPath}
   Cgroup ${lab.group(name)}
 }

@@ -216,12 +216,17 @@ export class Takeover {
     let bytes = 0;
     let at = performance.now();
     let rate = 0;
+    let asking = false;
     return setInterval(async () => {
+      // On a machine with much to do the daemons may take longer to answer than until the next turn.
+      if (asking) return;
+      asking = true;
       const now = performance.now();
       const total = this.#traffic?.bytes ?? 0;
       rate = 0.7 * rate + (0.3 * 1000 * (total - bytes)) / (now - at);
       [bytes, at] = [total, now];
       this.screen.show(await this.#view(rate));
+      asking = false;
     }, 200);
   }
 
