@@ -14,6 +14,8 @@ import { Throttle } from './throttle.js';
 
 const CONFIG_DEFAULT = '/etc/switchd/switchd.conf';
 const COUNTERS_EVERY_MS = 60_000;
+/** timeout(1) and others send one signal twice: to the process, and to its group. */
+const ONE_SIGNAL_MS = 500;
 const USAGE = `usage: switchd [-f FILE] [-t]
   -f FILE   configuration (default ${CONFIG_DEFAULT})
   -t        check the configuration and exit: 0 right, 2 wrong
@@ -94,10 +96,13 @@ async function serve(config: SwitchConfig): Promise<void> {
   process.on('SIGUSR1', () => tell(true));
   setInterval(() => tell(false), COUNTERS_EVERY_MS);
 
-  let stopping = false;
+  let stoppingSinceMs: number | undefined;
   const stop = async (signal: string) => {
-    if (stopping) process.exit(1);
-    stopping = true;
+    if (stoppingSinceMs !== undefined) {
+      if (performance.now() - stoppingSinceMs > ONE_SIGNAL_MS) process.exit(1);
+      return;
+    }
+    stoppingSinceMs = performance.now();
     log.info({ open: balancer.open }, `${signal}: stopping; once more to stop at once`);
     await balancer.stop();
     tell(true);
