@@ -6,9 +6,9 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { Golden, type GoldenCase } from '../support/golden.js';
-import { isolate } from '../support/isolate.js';
+import { isolateOrSkip } from '../support/isolate.js';
 
-await isolate(import.meta.url);
+await isolateOrSkip(import.meta.url);
 const golden = await Golden.open();
 /** One round of the sweep over the table, and some. */
 const SWEEP_MS = 1_200;

@@ -6,9 +6,9 @@
  */
 import { suite } from 'uvu';
 import { Golden, type GoldenCase, type GoldenEntry } from '../support/golden.js';
-import { isolate } from '../support/isolate.js';
+import { isolateOrSkip } from '../support/isolate.js';
 
-await isolate(import.meta.url);
+await isolateOrSkip(import.meta.url);
 const golden = await Golden.open();
 
 /** The proxy has written a request that ends at 51,000, and nothing to the client. */

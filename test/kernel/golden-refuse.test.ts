@@ -7,9 +7,9 @@
 import { createServer } from 'node:net';
 import { suite } from 'uvu';
 import { Golden, type GoldenCase } from '../support/golden.js';
-import { isolate } from '../support/isolate.js';
+import { isolateOrSkip } from '../support/isolate.js';
 
-await isolate(import.meta.url);
+await isolateOrSkip(import.meta.url);
 const golden = await Golden.open();
 
 const refused: GoldenCase[] = [

@@ -5,10 +5,10 @@
  */
 import { suite } from 'uvu';
 import { ENDS, Golden, type GoldenCase } from '../support/golden.js';
-import { isolate } from '../support/isolate.js';
+import { isolateOrSkip } from '../support/isolate.js';
 import type { Segment, TcpOption } from '../support/packet.js';
 
-await isolate(import.meta.url);
+await isolateOrSkip(import.meta.url);
 
 const packets: GoldenCase[] = [
   {

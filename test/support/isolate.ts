@@ -12,21 +12,12 @@ import { privileges } from './privileges.js';
 const MARK = 'SPLICED_ISOLATED';
 
 /**
- * Call at the top of a test file, before anything touches the network: `await isolate(import.meta.url)`.
+ * Call at the top of a test file, before anything touches the network: `isolate(import.meta.url)`.
  * Returns inside the namespaces; in the process that began outside it never returns. Inside, the
- * loopback interface is up and /sys/fs/bpf is a bpf file system of the test's own. Where namespaces
- * cannot be had, the file counts as one skipped test.
+ * loopback interface is up and /sys/fs/bpf is a bpf file system of the test's own.
  */
-export async function isolate(url: string): Promise<void> {
+export function isolate(url: string): void {
   const file = fileURLToPath(url);
-  const lacking = privileges();
-  if (lacking !== undefined) {
-    const skipped = suite(`${basename(file)} ${lacking}`);
-    skipped.skip();
-    skipped.run();
-    await exec();
-    process.exit(0);
-  }
   if (process.env[MARK] !== file) {
     const inside = spawnSync(
       'unshare',
@@ -38,6 +29,20 @@ export async function isolate(url: string): Promise<void> {
   }
   run('mount', '-t', 'bpf', 'bpf', '/sys/fs/bpf');
   run('ip', 'link', 'set', 'lo', 'up');
+}
+
+/** The same; but where namespaces cannot be had, the whole file counts as one skipped test. */
+export async function isolateOrSkip(url: string): Promise<void> {
+  const lacking = privileges();
+  if (lacking === undefined) {
+    isolate(url);
+    return;
+  }
+  const skipped = suite(`${basename(fileURLToPath(url))} ${lacking}`);
+  skipped.skip();
+  skipped.run();
+  await exec();
+  process.exit(0);
 }
 
 /** Runs a program to its end; throws with what it said when it fails. */
