@@ -40,11 +40,12 @@ const ROLE_MEANS: Readonly<Record<StatusResult['role'], string>> = {
   undecided: 'undecided: neither VRRP nor CARP has told yet',
 };
 
+/** A peer that is behind or silent comes first: nobody could take its part, whatever this node has. */
 function inSync({ in_sync, peers }: StatusResult): string {
   if (peers.length === 0) return 'ALONE: nothing is replicated';
-  if (in_sync) return 'in sync';
   const behind = peers.filter((peer) => !peer.in_sync).map((peer) => plain(peer.name));
-  return behind.length > 0 ? `NOT IN SYNC with ${behind.join(', ')}` : 'NOT IN SYNC';
+  if (behind.length > 0) return `NOT IN SYNC with ${behind.join(', ')}`;
+  return in_sync ? 'in sync' : 'NOT IN SYNC: this node does not have all that its peers own';
 }
 
 function describeGuard({ state, remaining_ms, held, addresses }: StatusResult['guard']): string {

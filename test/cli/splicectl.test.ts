@@ -101,7 +101,6 @@ words('status of a backup in trouble says so in its first lines', () => {
   const text = describe({
     ...STATUS,
     role: 'backup',
-    in_sync: false,
     draining: true,
     guard: { ...STATUS.guard, state: 'armed', held: 0 },
     table: { live: 950, size: 1000 },
@@ -130,6 +129,7 @@ words('status of a backup in trouble says so in its first lines', () => {
   assert.match(all, 'handing over: no new connections');
   assert.match(all, 'NO       2,000 records, 1.5 s');
   assert.match(all, 'never');
+  assert.match(describe({ ...STATUS, in_sync: false })[0] as string, 'NOT IN SYNC: this node does');
   assert.match(describe({ ...STATUS, peers: [] })[0] as string, 'ALONE: nothing is replicated');
 });
 
