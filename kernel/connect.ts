@@ -67,32 +67,48 @@ function routedSource(to: Endpoint): string {
   }
 }
 
-/** Bind, and reserve the tuple in the splice table: the port looks free to the kernel once spliced. */
-function reserve(to: Endpoint, source: string, options: ConnectOptions): number {
-  const clientLeg = legAddresses(options.client);
-  for (let i = 0; i < TRIES; i++) {
-    const here = { address: source, port: takePort(source, to, options.ports ?? DEFAULT_PORTS) };
-    const fd = boundSocket(here);
-    if (fd === undefined) continue;
-    const legs = clientLeg ? [clientLeg, { far: to, here }] : [];
-    const error = spliceCall(fd, SocketOption.RESERVE, { legs });
-    // any other failure means that this connection cannot be spliced; splice() will say why
-    if (error !== Errno.EEXIST) return fd;
-    libc.close(fd);
-  }
-  throw new KernelError(
-    'SYSTEM_CALL',
-    `no free port from ${source} to ${to.address}:${to.port}; widen ports or add source addresses`,
-    'EADDRINUSE',
-  );
-}
-
 function alignWithClient(fd: number, client: Socket): void {
   const clientFd = fdOf(client);
   const seen = clientFd === undefined ? undefined : snapshot(clientFd);
   if (!seen) return;
   setMss(fd, seen.mss + (seen.timestamps ? TIMESTAMP_BYTES : 0));
   if (!seen.sack) setMark(fd, MARK_NO_SACK);
+}
+
+/** Forget a connection that came to nothing, and its reservation. */
+function giveUp(fd: number, client: Socket): void {
+  const clientLeg = legAddresses(client);
+  if (clientLeg) spliceCall(fd, SocketOption.ABORT, { legs: [clientLeg] });
+  libc.close(fd);
+}
+
+/**
+ * Bind, reserve the tuple in the splice table, and begin to connect. The table is asked because to the
+ * kernel the port of a spliced connection looks free; the kernel, because it may have a connection of
+ * these addresses that was never spliced. Only a client that is gone goes without a reservation.
+ * @returns the descriptor and connect's errno, or undefined when the port is in use for this server
+ */
+function begin(
+  to: Endpoint,
+  here: Endpoint,
+  client: Socket,
+): { fd: number; error: number } | undefined {
+  const fd = boundSocket(here);
+  if (fd === undefined) return undefined;
+  const clientLeg = legAddresses(client);
+  if (clientLeg) {
+    const legs = [clientLeg, { far: to, here }];
+    // any other failure means that this connection cannot be spliced; splice() will say why
+    if (spliceCall(fd, SocketOption.RESERVE, { legs }) === Errno.EEXIST) {
+      libc.close(fd);
+      return undefined;
+    }
+  }
+  alignWithClient(fd, client);
+  const error = libc.connect(fd, socketAddress(to), 16) ? errno() : 0;
+  if (error !== Errno.EADDRNOTAVAIL) return { fd, error };
+  giveUp(fd, client);
+  return undefined;
 }
 
 function whenConnected(fd: number, timeoutMs: number): Promise<number> {
@@ -114,18 +130,25 @@ function whenConnected(fd: number, timeoutMs: number): Promise<number> {
  */
 export async function connect(options: ConnectOptions): Promise<Socket> {
   const to = { address: options.address, port: options.port };
-  const fd = reserve(to, options.source ?? routedSource(to), options);
-  alignWithClient(fd, options.client);
-  let error = 0;
-  if (libc.connect(fd, socketAddress(to), 16)) error = errno();
-  if (error === Errno.EINPROGRESS) error = await whenConnected(fd, options.timeoutMs);
-  if (error) {
-    const clientLeg = legAddresses(options.client);
-    if (clientLeg) spliceCall(fd, SocketOption.ABORT, { legs: [clientLeg] });
-    libc.close(fd);
-    const name = errnoName(error);
-    throw new KernelError('SYSTEM_CALL', `connect ${to.address}:${to.port}: ${name}`, name);
+  const { client, ports = DEFAULT_PORTS } = options;
+  const source = options.source ?? routedSource(to);
+  for (let i = 0; i < TRIES; i++) {
+    const here = { address: source, port: takePort(source, to, ports) };
+    const begun = begin(to, here, client);
+    if (!begun) continue;
+    let { fd, error } = begun;
+    if (error === Errno.EINPROGRESS) error = await whenConnected(fd, options.timeoutMs);
+    if (error) {
+      giveUp(fd, client);
+      const name = errnoName(error);
+      throw new KernelError('SYSTEM_CALL', `connect ${to.address}:${to.port}: ${name}`, name);
+    }
+    const how = { fd, allowHalfOpen: true, readable: true, writable: true, pauseOnCreate: true };
+    return new Socket(how);
   }
-  const how = { fd, allowHalfOpen: true, readable: true, writable: true, pauseOnCreate: true };
-  return new Socket(how);
+  throw new KernelError(
+    'SYSTEM_CALL',
+    `no free port from ${source} to ${to.address}:${to.port}; widen ports or add source addresses`,
+    'EADDRINUSE',
+  );
 }

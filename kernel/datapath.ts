@@ -64,6 +64,19 @@ export interface DatapathOptions {
   timeouts?: Partial<Record<TimeoutName, number>>;
 }
 
+/** The start that pinned it was not cut off before the table was whole. */
+function initialised(pinPath: string): boolean {
+  const fd = openPin(pinPath, 'tunables');
+  try {
+    const tunables = Buffer.alloc(mapInfo(fd).valueSize);
+    bpf().mapLookup(fd, Buffer.alloc(4), tunables);
+    // of another version, all is different; that is found out, and said, when it is opened
+    return tunables.length !== TUNABLES_SIZE || tunables.readUInt32LE(TunablesOffset.mark) !== 0;
+  } finally {
+    libc.close(fd);
+  }
+}
+
 export class Datapath {
   /** The table was there before: an earlier process made it. */
   readonly adopted: boolean;
@@ -104,7 +117,7 @@ export class Datapath {
     makePinDirectory(options.pinPath);
     checkCgroup(options.cgroup);
     for (const name of options.interfaces) interfaceIndex(name);
-    const adopted = allPinned(options.pinPath);
+    const adopted = allPinned(options.pinPath) && initialised(options.pinPath);
     if (!adopted) {
       removePins(options.pinPath); // what a start that was cut off may have left
       makePinDirectory(options.pinPath);
@@ -154,9 +167,9 @@ export class Datapath {
     const microseconds = BigInt(Date.now()) * 1000n + ((process.hrtime.bigint() / 1000n) % 1000n);
     this.#tunables.setBigUint64(TunablesOffset.incarnation, microseconds, true);
     this.#setTunable('tableSize', this.table.size);
-    this.#setTunable('mark', SPLICE_MARK);
     this.#setTunable('sweepMs', SWEEP_MS);
     this.table.initialise();
+    this.#setTunable('mark', SPLICE_MARK); // last: it says that the table is whole
   }
 
   /** Attach to these interfaces, in place of what an earlier version left there. */

@@ -18,7 +18,10 @@ const STEP = Math.ceil((HEADER + EVENT_SIZE) / 8) * 8;
 const BATCH = 4096;
 const LOSS_CHECK_MS = 1000;
 
-/** n events of EVENT_SIZE bytes; lost: how many more were lost since the last call (ring full). */
+/**
+ * count events of EVENT_SIZE bytes, which are overwritten after the call; lost: how many more were lost
+ * since the last call (ring full).
+ */
 export type EventHandler = (events: Uint8Array, count: number, lost: number) => void;
 
 function map(fd: number, length: number, protection: number, at: number): Pointer {

@@ -156,10 +156,9 @@ function hold(client: Leg, server: Leg): RefusalReason | undefined {
   return error ? reasonOf(error) : undefined;
 }
 
-/** Forget the entry; its sockets may be gone, then a socket of no other use asks. */
-function abort(client: Leg, server: Leg): void {
-  const legs = [client.addresses, server.addresses];
-  const fd = [client, server].map((leg) => fdOf(leg.socket)).find((fd) => fd !== undefined);
+/** Forget the entry, by whichever socket is left; when both are gone, one of no other use asks. */
+function abort(client: Socket, server: Socket, legs: LegAddresses[] = []): void {
+  const fd = fdOf(client) ?? fdOf(server);
   if (fd !== undefined) {
     spliceCall(fd, SocketOption.ABORT, { legs });
     return;
@@ -189,7 +188,7 @@ async function commit(client: Leg, server: Leg): Promise<SpliceOutcome> {
         continue;
       }
       // torn down by an RST that reached both ends, or the far end never took the proxy's own data
-      if (error !== Errno.ECONNRESET) abort(client, server);
+      if (error !== Errno.ECONNRESET) abort(client.socket, server.socket, [client.addresses]);
       for (const { socket } of legs) {
         if (error === Errno.ECONNRESET) closeSilently(socket);
         else socket.resetAndDestroy();
@@ -215,6 +214,7 @@ export async function splice(
   const fromClient = take(client, request.toServer);
   const fromServer = take(server, request.toClient);
   const refuse = (reason: RefusalReason): SpliceResult => {
+    abort(client, server);
     for (const socket of [client, server]) resumeReading(socket);
     const [toServer, toClient] = [fromClient, fromServer].map((pieces) => Buffer.concat(pieces));
     return { spliced: false, reason, toServer, toClient };
@@ -228,10 +228,7 @@ export async function splice(
     serverLeg,
     request.settleTimeoutMs ?? SETTLE_TIMEOUT_MS,
   );
-  if (reason) {
-    abort(clientLeg, serverLeg);
-    return refuse(reason);
-  }
+  if (reason) return refuse(reason);
   const id = snapshot(clientLeg.fd)?.id ?? 0n;
   return { spliced: true, id, committed: commit(clientLeg, serverLeg) };
 }

@@ -282,12 +282,13 @@ function parseIpv4(text: string): number[] | undefined {
   return bytes.every((b) => b < 256) ? bytes : undefined;
 }
 
-function parseGroups(text: string): number[] | undefined {
+/** @param end the groups end the address: only there it may be written as IPv4 */
+function parseGroups(text: string, end: boolean): number[] | undefined {
   if (text === '') return [];
   const bytes: number[] = [];
   const parts = text.split(':');
   for (const [i, part] of parts.entries()) {
-    const v4 = i === parts.length - 1 ? parseIpv4(part) : undefined;
+    const v4 = end && i === parts.length - 1 ? parseIpv4(part) : undefined;
     if (v4) bytes.push(...v4);
     else if (/^[0-9a-f]{1,4}$/i.test(part)) {
       const group = Number.parseInt(part, 16);
@@ -302,7 +303,7 @@ function addressBytes(text: string): number[] | undefined {
   if (v4) return [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, ...v4];
   const halves = text.split('::');
   if (halves.length > 2) return undefined;
-  const [head, tail] = halves.map(parseGroups);
+  const [head, tail] = halves.map((half, i) => parseGroups(half, i === halves.length - 1));
   if (!head) return undefined;
   if (halves.length === 1) return head.length === 16 ? head : undefined;
   if (!tail || head.length + tail.length > 14) return undefined;
