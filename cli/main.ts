@@ -25,6 +25,7 @@ const NOT_TRIED: ReadonlySet<ControlCode> = new Set([
 async function main(): Promise<void> {
   const argv = arrange(process.argv.slice(2), Object.keys(COMMANDS));
   await run(argv, {
+    // Where commands.js is, in tsc's dist/cli as well as in the bundle's dist/bin.
     root: dirname(fileURLToPath(import.meta.url)),
     pjson: {
       name: 'splicectl',

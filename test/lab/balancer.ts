@@ -147,7 +147,7 @@ ${WEB_SERVERS.map((web) => `  real_server ${addressOf(web, 'servers')} 80`).join
 
   /** Runs splicectl as an operator would; resolves when it has ended well. */
   async splicectl(...args: string[]): Promise<string> {
-    const argv = [built('cli/main.js'), '-C', this.splicedConfig, ...args];
+    const argv = [built('bin/splicectl.js'), '-C', this.splicedConfig, ...args];
     return (await promisify(execFile)(process.execPath, argv, { timeout: 30_000 })).stdout;
   }
 }

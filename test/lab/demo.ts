@@ -8,7 +8,7 @@ import { Takeover } from './takeover.js';
 
 const USAGE = `usage: npm run demo -- [options]
   --mode crash|switchover  how the active load balancer goes: it dies (default), or it is told to
-  --flows N                transfers in all, 6 to 5000 (default 300); five sixths have begun when it goes
+  --flows N                transfers in all, 6 to 1000 (default 300); five sixths have begun when it goes
   --bytes N                bytes of each, 65536 to 268435456 (default 4194304)
   --json                   one JSON object on standard output, and nothing else
   --keep                   leave the lab standing and say how to look around in it
@@ -47,7 +47,7 @@ function options(args: string[]): Options {
   if (mode !== 'crash' && mode !== 'switchover') {
     throw new LabError('USAGE', `--mode ${mode}: expected crash or switchover`);
   }
-  const flows = whole('flows', values.flows, 6, 5000);
+  const flows = whole('flows', values.flows, 6, 1000);
   const bytes = whole('bytes', values.bytes, 65_536, 1 << 28);
   return { mode, flows, bytes, json, keep, clean };
 }
@@ -59,7 +59,7 @@ function screenFor(o: Options): Screen {
 
 function lookAround(lab: Lab): string[] {
   const enter = (node: string) => `nsenter --net=/run/netns/${lab.namespace(node)}`;
-  const ctl = (node: string) => `  node dist/cli/main.js -C ${lab.dir}/${node}/spliced.conf`;
+  const ctl = (node: string) => `  node dist/bin/splicectl.js -C ${lab.dir}/${node}/spliced.conf`;
   return [
     'The lab is left standing. To look around in it:',
     `${ctl('lb-b')} status`,

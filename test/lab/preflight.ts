@@ -11,7 +11,7 @@ const PROGRAMS: Record<string, string> = {
   nginx: 'nginx-light',
   curl: 'curl',
 };
-const BUILT = ['kernel/splice.bpf.o', 'daemon/main.js', 'proxy/main.js', 'cli/main.js'];
+const BUILT = ['kernel/splice.bpf.o', 'daemon/main.js', 'proxy/main.js', 'bin/splicectl.js'];
 const KERNEL_MIN: [number, number] = [6, 2];
 
 function onPath(program: string): boolean {

@@ -55,7 +55,7 @@ vrrp_instance pair {
 /** Starts keepalived with configuration, pid files and log of its own. */
 export function startKeepalived(lab: Lab, node: BalancerName, splicedConfig: string): Started {
   // keepalived gives its scripts a bare environment: what the script needs stands in a wrapper.
-  const splicectl = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
+  const splicectl = fileURLToPath(new URL('../../dist/bin/splicectl.js', import.meta.url));
   const wrapper = lab.write(
     join(node, 'notify.sh'),
     `#!/bin/sh
