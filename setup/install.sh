@@ -28,6 +28,16 @@ packages_before=
 
 installed_packages() { dpkg-query -W -f '${db:Status-Status} ${Package}\n' | sed -n 's/^installed //p' | sort; }
 
+# Runs a command, and shows what it has said only if it fails.
+quietly() {
+  local log status=0
+  log=$(mktemp)
+  "$@" >"$log" 2>&1 </dev/null || status=$?
+  [ $status -eq 0 ] || cat "$log" >&2
+  rm -f "$log"
+  return $status
+}
+
 # Services of the packages that were not there before. With policy-rc.d in place none was started.
 disable_new_services() {
   local unit
@@ -58,10 +68,10 @@ install_packages() {
     printf '#!/bin/sh\nexit 101\n' >"$policy"
     chmod 755 "$policy"
   fi
-  say "installing the Debian packages $*"
+  say "installing the Debian packages $* (a minute or so)"
   local apt=(apt-get -q -o DPkg::Lock::Timeout=120 -o Dpkg::Use-Pty=0)
   export DEBIAN_FRONTEND=noninteractive
-  { "${apt[@]}" update && "${apt[@]}" install -y --no-install-recommends "$@"; } >&2 ||
+  quietly "${apt[@]}" update && quietly "${apt[@]}" install -y --no-install-recommends "$@" ||
     missing "apt-get could not install $*; its own message stands above."
 }
 
@@ -83,7 +93,7 @@ done
 cd "$root_dir"
 if ! cmp -s package-lock.json node_modules/.made-from-lock; then
   say "installing the npm packages of package-lock.json"
-  npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >&2 ||
+  quietly npm ci --ignore-scripts --no-audit --no-fund --loglevel=error ||
     missing "npm ci failed; its own message stands above."
   cp package-lock.json node_modules/.made-from-lock
 fi
