@@ -11,11 +11,6 @@ export function present(addresses: readonly string[]): string[] {
   return addresses.filter((address) => mine.has(address));
 }
 
-/** First IPv4 address of an interface. */
-export function interfaceAddress(name: string): string | undefined {
-  return networkInterfaces()[name]?.find(({ family }) => family === 'IPv4')?.address;
-}
-
 // include/net/tcp_states.h: states in which no byte can be lost any more, or none is there yet
 const QUIET = new Set(['06' /* TIME_WAIT */, '07' /* CLOSE */, '0A' /* LISTEN */]);
 

@@ -46,6 +46,7 @@ export interface Settings {
   readonly hashLimit: number; // records in all caches of one kind
   readonly socketPath: string;
   readonly logFile: string | undefined;
+  readonly nice: number;
   readonly sync: SyncSettings;
   readonly multicast: MulticastSettings;
   readonly kernel: KernelSettings;
@@ -66,6 +67,7 @@ function settings(file: string, root: Section, problems: Problems): Settings {
     hashLimit: general.value('HashLimit', 1048576),
     socketPath: general.section('UNIX').value('Path', SOCKET_DEFAULT),
     logFile: general.value<string | false>('LogFile') || undefined,
+    nice: general.value('Nice', -20),
     sync: syncSettings(root.section('Sync').section('Mode')),
     multicast: multicastSettings(root.section('Sync').section('Multicast')),
     kernel,

@@ -3,7 +3,8 @@ import { Datapath } from '../kernel/datapath.js';
 import { nodeId } from '../kernel/record/record.js';
 import type { PeerChange, PeerInfo, SyncEvents } from '../sync/api.js';
 import { Sync } from '../sync/engine.js';
-import { pause } from './breath.js';
+import { openMulticast } from '../sync/transport/multicast.js';
+import { pause, turn } from './breath.js';
 import { loadSettings, type Settings } from './config.js';
 import type { Hello } from './control/protocol.js';
 import { ControlServer } from './control/server.js';
@@ -14,21 +15,20 @@ import type { Log } from './log.js';
 import { Ownership } from './ownership.js';
 import { changes } from './reload.js';
 import { Report } from './report.js';
-import { openMulticast } from '../sync/transport/multicast.js';
 import { TrackFile } from './track.js';
 import { handlers, type VerbParts } from './verbs.js';
 import { AddressWatch } from './watch.js';
 import { clock, incarnationNow, random } from './world.js';
 
-/** keepalived adds the address before it runs its script, which gets this long to say commit. */
-const SCRIPT_MS = 1000;
-const IN_SYNC_LOOK_MS = 50;
+const CAUGHT_UP_LOOK_MS = 50;
 
 type Parts = Awaited<ReturnType<Daemon['open']>>;
 
 export class Daemon {
   private parts: Parts | undefined;
   private stopping = false;
+  /** The engine has been in sync once: what the peers owned at this start is known. */
+  private caughtUp = false;
 
   constructor(
     private settings: Settings,
@@ -45,11 +45,11 @@ export class Daemon {
     follower.start();
     await follower.resync('start');
     sync.start();
+    this.caughtUp ||= sync.inSync;
     this.writeTrack();
     watch.start();
     this.log.info(
       {
-        node: this.settings.nodeName,
         adopted: datapath.adopted,
         incarnation: datapath.incarnation.toString(),
         interfaces: this.settings.kernel.interfaces,
@@ -70,6 +70,7 @@ export class Daemon {
     await parts.control.close();
     parts.follower.stop();
     parts.sync.stop();
+    await turn(); // its last datagrams leave with the next turn
     parts.link.close();
     parts.datapath.close();
     this.log.info('stopped');
@@ -136,20 +137,21 @@ export class Daemon {
         startupResync: settings.sync.startupResync,
       });
       const follower = new Follower(datapath, sync, log);
-      const ownership = new Ownership(
-        datapath,
-        sync,
-        follower,
-        () => this.settings.failover,
-        () => this.settings.sync.purgeTimeoutMs,
-        () => datagrams,
-        () => this.writeTrack(),
-        log,
-      );
-      const track = new TrackFile(settings.failover.trackFile);
       const watch = new AddressWatch(settings.failover.virtualAddresses, (here, before) =>
         this.addressesChanged(here, before),
       );
+      const ownership = new Ownership({
+        datapath,
+        sync,
+        follower,
+        log,
+        failover: () => this.settings.failover,
+        purgeTimeoutMs: () => this.settings.sync.purgeTimeoutMs,
+        datagrams: () => datagrams,
+        holdsAddress: () => watch.here.length > 0,
+        roleChanged: () => this.writeTrack(),
+      });
+      const track = new TrackFile(settings.failover.trackFile);
       const handover = new Handover({
         datapath,
         sync,
@@ -193,7 +195,10 @@ export class Daemon {
     const { log } = this;
     return {
       demoted: (records) => this.parts?.ownership.demoted(records),
-      syncChanged: () => this.writeTrack(),
+      syncChanged: (inSync) => {
+        this.caughtUp ||= inSync;
+        this.writeTrack();
+      },
       peerChanged: (peer: PeerInfo, change: PeerChange) =>
         log.info({ peer: peer.name, change, records: peer.records }, 'peer'),
       epochChanged: (epoch) => {
@@ -220,7 +225,7 @@ export class Daemon {
     log.info({ state }, 'track file');
   }
 
-  /** What VRRP has really done. Its script has the first word, and this the last. */
+  /** What VRRP has really done. It says so itself by its script, a process or two later. */
   private addressesChanged(here: readonly string[], before: readonly string[]): void {
     const { parts, log } = this;
     if (!parts) return;
@@ -228,25 +233,14 @@ export class Daemon {
     if (here.length === 0) {
       if (parts.ownership.role === 'primary') void parts.ownership.setRole('backup');
     } else if (before.length === 0) {
-      void this.commitUnlessScript();
+      void this.commitForAddress(parts);
     }
   }
 
-  private async commitUnlessScript(): Promise<void> {
-    await pause(SCRIPT_MS);
-    const due = (): boolean => {
-      const { parts } = this;
-      return (
-        parts !== undefined &&
-        !this.stopping &&
-        parts.watch.here.length > 0 &&
-        parts.ownership.role !== 'primary'
-      );
-    };
+  private async commitForAddress({ watch, ownership }: Parts): Promise<void> {
+    const due = (): boolean => !this.stopping && watch.here.length > 0;
     // A daemon that has just started waits for what the peers own: the engine bounds that time.
-    while (due() && !this.parts?.sync.inSync) await pause(IN_SYNC_LOOK_MS);
-    if (!due()) return;
-    this.log.warn('a virtual address is here and no script has said commit: committing');
-    await this.parts?.ownership.commit();
+    while (due() && !this.caughtUp) await pause(CAUGHT_UP_LOOK_MS);
+    if (due()) await ownership.commit();
   }
 }

@@ -72,7 +72,6 @@ export class Handover {
         'keepalived cannot be told to let go: set TrackFile in Failover, and track_file in keepalived.conf',
       );
     }
-    watch.look();
     if (watch.here.length === 0) {
       throw new DaemonError('NOT_OWNER', 'this node has none of the virtual addresses');
     }
@@ -107,10 +106,7 @@ export class Handover {
   private async letGo(progress: (sentence: string) => Promise<void>): Promise<void> {
     const { track, watch, sync, ownership } = this.parts;
     track.write('handover');
-    const gone = await within(LET_GO_MS_MAX, () => {
-      watch.look();
-      return watch.here.length === 0;
-    });
+    const gone = await within(LET_GO_MS_MAX, () => watch.here.length === 0);
     if (!gone) {
       throw new DaemonError(
         'NO_PEER',

@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 // spliced, the daemon: its command line, its signals, its exit status.
+import { setPriority } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { ConfigError } from '../config/index.js';
@@ -72,6 +73,8 @@ async function serve(settings: Settings): Promise<void> {
   const log = openLog(logFile, settings.nodeName);
   // Loaded late: it opens libbpf, which checking a file (-t) does not need.
   const { Daemon } = await import('./daemon.js');
+  // A takeover happens when the machine is busiest: it must not wait for its own proxy.
+  setPriority(settings.nice);
   const daemon = new Daemon(settings, log);
   surviveNothing(log);
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {

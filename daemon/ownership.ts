@@ -15,6 +15,11 @@ import { recordCount } from './records.js';
 const DRAIN_TURNS_MAX = 200;
 /** Turns of the event loop without a datagram after which none is waiting. */
 const QUIET_TURNS = 2;
+/** After a peer has taken flows from the node that has the address: VRRP settles such things sooner. */
+const RECLAIM_MS = 300;
+const RECLAIM_MS_MAX = 10_000;
+/** So long without a contest, and the next one starts from RECLAIM_MS again. */
+const PEACE_MS = 30_000;
 /** After the last entry that a peer has taken over: by then it has said what else is its own. */
 const TAKEN_OVER_QUIET_MS = 1000;
 
@@ -22,31 +27,40 @@ const RESULT_NAMES = Object.fromEntries(
   Object.entries(Result).map(([name, value]) => [value, name as ResultName]),
 );
 
+export interface OwnershipParts {
+  readonly datapath: Datapath;
+  readonly sync: SyncEngine;
+  readonly follower: Follower;
+  readonly log: Log;
+  readonly failover: () => FailoverSettings;
+  readonly purgeTimeoutMs: () => number;
+  /** Datagrams received so far. */
+  readonly datagrams: () => number;
+  /** A virtual address stands on this node. */
+  readonly holdsAddress: () => boolean;
+  readonly roleChanged: () => void;
+}
+
 export class Ownership {
-  readonly counters = { commits: 0, committed: 0, given_up: 0, shortened: 0 };
+  readonly counters = { commits: 0, committed: 0, given_up: 0, reclaims: 0, shortened: 0 };
   private currentRole: Role | 'undecided' = 'undecided';
   private releaseAt = 0; // performance.now(); 0: armed
   private last: Promise<unknown> = Promise.resolve();
   private takenOver: NodeJS.Timeout | undefined;
   private aged = false;
+  private reclaim: NodeJS.Timeout | undefined;
+  private reclaimMs = RECLAIM_MS;
+  private contestedAt = Number.NEGATIVE_INFINITY;
 
-  constructor(
-    private readonly datapath: Datapath,
-    private readonly sync: SyncEngine,
-    private readonly follower: Follower,
-    private readonly failover: () => FailoverSettings,
-    private readonly purgeTimeoutMs: () => number,
-    private readonly datagrams: () => number,
-    private readonly roleChanged: () => void,
-    private readonly log: Log,
-  ) {}
+  constructor(private readonly parts: OwnershipParts) {}
 
   get role(): Role | 'undecided' {
     return this.currentRole;
   }
 
   get guard(): Omit<StatusResult['guard'], 'held' | 'addresses'> {
-    if (this.failover().virtualAddresses.length === 0) return { state: 'off', remaining_ms: 0 };
+    if (this.parts.failover().virtualAddresses.length === 0)
+      return { state: 'off', remaining_ms: 0 };
     if (this.releaseAt === 0) return { state: 'armed', remaining_ms: 0 };
     const remaining_ms = Math.max(0, Math.ceil(this.releaseAt - performance.now()));
     return { state: remaining_ms > 0 ? 'releasing' : 'off', remaining_ms };
@@ -54,22 +68,41 @@ export class Ownership {
 
   /** At the start nobody has said who owns: nothing may be answered by a reset before. */
   start(): void {
-    this.datapath.setDraining(false);
-    this.datapath.setGuard([...this.failover().virtualAddresses]);
+    this.parts.datapath.setDraining(false);
+    this.parts.datapath.setGuard([...this.parts.failover().virtualAddresses]);
     this.arm();
   }
 
   stop(): void {
     clearTimeout(this.takenOver);
+    clearTimeout(this.reclaim);
+  }
+
+  /**
+   * What VRRP has decided, as its script says. Scripts run late, and side by side: where the virtual
+   * addresses are known, they are believed before any script. Throws DaemonError.
+   */
+  async told(role: Role): Promise<void> {
+    const { failover, holdsAddress } = this.parts;
+    const known = failover().virtualAddresses.length > 0;
+    if (known && (role === 'primary') !== holdsAddress()) {
+      throw new DaemonError(
+        'LATE',
+        role === 'primary'
+          ? 'none of the virtual addresses is on this node, so it is not primary: a late script? The daemon commits when an address comes'
+          : `a virtual address is on this node, so it is not ${role}: a late script? Take the address away first`,
+      );
+    }
+    await this.setRole(role);
   }
 
   async setRole(role: Role): Promise<void> {
     this.take(role);
     if (role === 'primary') {
-      await this.follower.setOwning(true);
+      await this.parts.follower.setOwning(true);
       this.release();
     } else {
-      void this.follower.setOwning(false);
+      void this.parts.follower.setOwning(false);
       this.arm();
     }
   }
@@ -83,27 +116,53 @@ export class Ownership {
 
   /** These have a stronger owner now: out of the kernel, in silence. */
   demoted(records: Uint8Array): void {
-    this.datapath.table.delete(records);
+    this.parts.datapath.table.delete(records);
     this.counters.given_up += recordCount(records);
-    if (this.currentRole === 'primary') {
-      this.log.warn(
-        { records: recordCount(records) },
-        'a peer has taken over flows of this node, which was told that it is primary: is the address on both?',
-      );
+    if (this.currentRole === 'primary') this.contested();
+    else if (!this.aged) {
+      clearTimeout(this.takenOver);
+      this.takenOver = setTimeout(() => void this.age(), TAKEN_OVER_QUIET_MS);
+    }
+  }
+
+  /**
+   * A peer has taken flows of a primary. Where that has the address, two nodes thought themselves
+   * active, for a moment as a rule (a few advertisements lost). The one that still has the address
+   * when that is over takes the flows back; until then none of them may be reset.
+   */
+  private contested(): void {
+    const { log, holdsAddress } = this.parts;
+    const now = performance.now();
+    if (now - this.contestedAt > PEACE_MS) this.reclaimMs = RECLAIM_MS;
+    this.contestedAt = now;
+    if (!holdsAddress()) {
+      log.warn('a peer has taken over flows of this node, which was told that it is primary');
       return;
     }
-    if (this.aged) return;
-    clearTimeout(this.takenOver);
-    this.takenOver = setTimeout(() => void this.age(), TAKEN_OVER_QUIET_MS);
+    if (this.guard.state !== 'armed') {
+      log.warn('a peer has taken over flows of this node, which has the address: is it on both?');
+      this.arm();
+    }
+    clearTimeout(this.reclaim);
+    this.reclaim = setTimeout(() => void this.takeBack(), this.reclaimMs);
+  }
+
+  private async takeBack(): Promise<void> {
+    if (this.currentRole !== 'primary' || !this.parts.holdsAddress()) return;
+    this.reclaimMs = Math.min(2 * this.reclaimMs, RECLAIM_MS_MAX);
+    this.counters.reclaims++;
+    this.parts.log.warn('the address is still here: taking the flows back');
+    await this.commit();
   }
 
   private take(role: Role): void {
     clearTimeout(this.takenOver);
+    if (role !== 'primary') clearTimeout(this.reclaim);
     if (role === this.currentRole) return;
-    this.log.info({ from: this.currentRole, to: role }, 'role');
+    this.parts.log.info({ from: this.currentRole, to: role }, 'role');
     this.currentRole = role;
     this.aged = false;
-    this.roleChanged();
+    this.parts.roleChanged();
   }
 
   /**
@@ -112,20 +171,25 @@ export class Ownership {
    */
   private async age(): Promise<void> {
     this.aged = true;
-    const entries = await sumSteps(this.datapath.table.shortening(this.purgeTimeoutMs()));
+    const entries = await sumSteps(
+      this.parts.datapath.table.shortening(this.parts.purgeTimeoutMs()),
+    );
     this.counters.shortened += entries;
-    this.log.info({ entries }, 'a peer has taken over: the timers of what is left are shortened');
+    this.parts.log.info(
+      { entries },
+      'a peer has taken over: the timers of what is left are shortened',
+    );
   }
 
   private arm(): void {
     this.releaseAt = 0;
-    this.datapath.guardArm();
+    this.parts.datapath.guardArm();
   }
 
   private release(): void {
-    const ms = this.failover().guardTimeoutMs;
+    const ms = this.parts.failover().guardTimeoutMs;
     this.releaseAt = performance.now() + ms;
-    this.datapath.guardRelease(ms);
+    this.parts.datapath.guardRelease(ms);
   }
 
   private async commitNow(nodeName: string | undefined): Promise<CommitResult> {
@@ -138,13 +202,13 @@ export class Ownership {
     try {
       await this.drain();
       const breath = new Breath();
-      for (const chunk of this.sync.plan(peer)) {
-        const results = this.datapath.table.insert(chunk);
-        committed += this.sync.committed(chunk, results);
+      for (const chunk of this.parts.sync.plan(peer)) {
+        const results = this.parts.datapath.table.insert(chunk);
+        committed += this.parts.sync.committed(chunk, results);
         count(results, refused);
         await breath.take();
       }
-      await this.follower.setOwning(true);
+      await this.parts.follower.setOwning(true);
     } finally {
       // However it ended: held back for ever, a packet would be worse off than with a reset.
       this.release();
@@ -152,24 +216,24 @@ export class Ownership {
     this.counters.commits++;
     this.counters.committed += committed;
     const took_ms = Math.round((performance.now() - began) * 10) / 10;
-    const result = { committed, refused, epoch: this.sync.epoch, took_ms };
+    const result = { committed, refused, epoch: this.parts.sync.epoch, took_ms };
     if (Object.keys(refused).length > 0)
-      this.log.warn(result, 'commit: the kernel refused records');
-    else this.log.info(result, 'commit');
+      this.parts.log.warn(result, 'commit: the kernel refused records');
+    else this.parts.log.info(result, 'commit');
     return result;
   }
 
   private async drain(): Promise<void> {
     let quiet = 0;
     for (let i = 0; i < DRAIN_TURNS_MAX && quiet < QUIET_TURNS; i++) {
-      const before = this.datagrams();
+      const before = this.parts.datagrams();
       await turn();
-      quiet = this.datagrams() === before ? quiet + 1 : 0;
+      quiet = this.parts.datagrams() === before ? quiet + 1 : 0;
     }
   }
 
   private peer(name: string): number {
-    const peers = this.sync.peers();
+    const peers = this.parts.sync.peers();
     const found = peers.find((peer) => peer.name === name);
     if (found) return found.node;
     const known = peers.map((peer) => peer.name).join(', ') || 'none has been heard yet';

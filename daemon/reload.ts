@@ -7,6 +7,7 @@ const NEEDS_RESTART: Readonly<Record<string, (s: Settings) => unknown>> = {
   HashLimit: (s) => s.hashLimit,
   'UNIX Path': (s) => s.socketPath,
   LogFile: (s) => s.logFile,
+  Nice: (s) => s.nice,
   Mode: (s) => s.sync.mode,
   ResendQueueSize: (s) => s.sync.resendQueueSize,
   ACKWindowSize: (s) => s.sync.ackWindowSize,

@@ -95,6 +95,7 @@ export const SCHEMA: Schema = {
       HashLimit: { args: [types.integer(64, 1 << 24)] },
       UNIX: { block: { Path: { args: [types.path], required: true } } },
       LogFile: { args: [logFile] },
+      Nice: { args: [types.integer(-20, 19)] },
       Metrics: later('splicectl stats has the figures'),
       Syslog: later('use LogFile, or hand standard output to logger(1)'),
       Filter: later('every splice is replicated'),

@@ -64,7 +64,7 @@ export function handlers(get: () => VerbParts): Handlers {
       return { shortened: await sumSteps(datapath.table.shortening(purgeTimeoutMs())) };
     },
     role: async ({ role }) => {
-      await get().ownership.setRole(role);
+      await get().ownership.told(role);
       return {};
     },
     handover: async (_args, reply) => {

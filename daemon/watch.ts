@@ -1,13 +1,11 @@
-// Watches the virtual addresses of this node: what VRRP or CARP has really done, whatever its
-// scripts said or failed to say.
+// Watches the virtual addresses of this node: what VRRP or CARP has really done, at the moment it
+// does so, whatever its scripts say later or fail to say.
+import { watchAddresses } from '../kernel/addresses.js';
 import { present } from './addresses.js';
-
-/** A look costs one getifaddrs(). */
-const LOOK_MS = 200;
 
 export class AddressWatch {
   private have: readonly string[] = [];
-  private timer: NodeJS.Timeout | undefined;
+  private netlink: { close(): void } | undefined;
 
   /** `changed` is told of the addresses that are here now, first of all at the start. */
   constructor(
@@ -20,12 +18,12 @@ export class AddressWatch {
   }
 
   start(): void {
+    this.netlink = watchAddresses(() => this.look());
     this.look();
-    this.timer = setInterval(() => this.look(), LOOK_MS);
   }
 
   stop(): void {
-    clearInterval(this.timer);
+    this.netlink?.close();
   }
 
   replace(addresses: readonly string[]): void {
@@ -33,7 +31,7 @@ export class AddressWatch {
     this.look();
   }
 
-  look(): void {
+  private look(): void {
     const here = present(this.addresses);
     const before = this.have;
     if (here.length === before.length && here.every((address) => before.includes(address))) return;

@@ -30,7 +30,11 @@ step() {
 
 case "$1" in
   primary)
+    # Refused when the address has gone again meanwhile: then the flows are the peer's.
+    step role primary
+    [ "$status" -eq 0 ] || exit "$status"
     # The peers' entries become this node's own, in its kernel; the guard ends GuardTimeout later.
+    # The daemon has done so already if VirtualAddress tells it which address to look for.
     step commit
     # No flush, which conntrackd's script has here: commit has moved the entries to the internal cache
     # already, and a peer that asked between a flush and the resync would be told that there are none.

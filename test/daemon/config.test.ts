@@ -67,7 +67,7 @@ Kernel {
   PinPath /sys/fs/bpf/x
   Cgroup /sys/fs/cgroup/x
 }
-General { NodeName lb-a HashLimit 2048 UNIX { Path /tmp/x.ctl } LogFile /tmp/x.log }
+General { NodeName lb-a HashLimit 2048 UNIX { Path /tmp/x.ctl } LogFile /tmp/x.log Nice 0 }
 Failover {
   VirtualAddress 192.0.2.100 dev eth0
   VirtualAddress 192.0.2.101
@@ -82,6 +82,7 @@ Failover {
     hashLimit: 2048,
     socketPath: '/tmp/x.ctl',
     logFile: '/tmp/x.log',
+    nice: 0,
     sync: {
       mode: 'ftfw',
       resendQueueSize: 2048,
