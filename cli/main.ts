@@ -11,6 +11,7 @@ import { COMMANDS } from './commands.js';
 import { UsageError } from './error.js';
 import { arrange } from './letters.js';
 import { quietPipes } from './output.js';
+import { plain } from './words.js';
 
 /** Nobody could be asked, or the question was wrong: nothing has been tried. */
 const NOT_TRIED: ReadonlySet<ControlCode> = new Set([
@@ -59,6 +60,7 @@ function status(error: unknown): number {
 /** One sentence; oclif tells its errors over several lines. */
 function sentence(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
+  if (error instanceof ControlError) return plain(error.message);
   if ((error as ParseError).oclif === undefined) return error.message;
   const lines = error.message.split('\n').map((line) => line.trim());
   const told = lines.filter((line) => line !== '' && !/^(See more|The following)/.test(line));
