@@ -69,7 +69,7 @@ export class Takeover {
     'lb-b': 'starting',
   };
   #headline = '';
-  #traffic: Traffic | undefined;
+  readonly #traffic: Traffic;
 
   constructor(
     readonly lab: Lab,
@@ -80,6 +80,16 @@ export class Takeover {
     this.a = new Balancer(lab, 'lb-a');
     this.b = new Balancer(lab, 'lb-b');
     this.#content = new Content(lab, options.bytes);
+    this.#traffic = new Traffic(lab, this.#content, {
+      flows: options.flows,
+      bytesPerSecond: this.#pace,
+      startsOverMs: options.startsOverMs,
+    });
+  }
+
+  /** Bytes a second of one transfer. */
+  get #pace(): number {
+    return Math.ceil((this.options.bytes * 1000) / this.options.transferMs);
   }
 
   async run(): Promise<Result> {
@@ -98,10 +108,11 @@ export class Takeover {
   }
 
   async #start(): Promise<void> {
-    const { lab, a, b, options } = this;
+    const { lab, a, b } = this;
     this.#say(`starting ${WEB_SERVERS.length} nginx, and spliced, switchd and keepalived twice`);
-    startWebServers(lab, this.#content, Math.ceil((options.bytes * 1000) / options.transferMs));
+    startWebServers(lab, this.#content, this.#pace);
     for (const balancer of [a, b]) balancer.startDaemon();
+    await this.#traffic.prepare();
     for (const balancer of [a, b]) await balancer.ready();
     for (const balancer of [a, b]) balancer.startProxy();
     // lb-a first: with equal rights, the one that is there first is the active one.
@@ -120,19 +131,17 @@ export class Takeover {
 
   async #transfers(): Promise<Result> {
     const { lab, options } = this;
-    const traffic = new Traffic(lab, this.#content, {
-      flows: options.flows,
-      bytesPerSecond: Math.ceil((options.bytes * 1000) / options.transferMs),
-      startsOverMs: options.startsOverMs,
-    });
-    this.#traffic = traffic;
+    const traffic = this.#traffic;
+    const uploads = new UploadWatch(lab, traffic, WATCH_UPLOADS_SLOW_MS);
+    const watch = { a: new AddressWatch(lab, 'lb-a'), b: new AddressWatch(lab, 'lb-b') };
+    const finished = traffic.run();
+    // Looked at below; should something fail before, that is what is to be told.
+    finished.catch(() => {});
     this.#say(
       `transfers begin, ${Math.round((options.flows * 1000) / options.startsOverMs)} a second, through lb-a`,
     );
-    const uploads = new UploadWatch(lab, traffic, WATCH_UPLOADS_SLOW_MS);
     await pause(options.startsOverMs * TAKEOVER_SHARE - WATCH_AHEAD_MS);
     uploads.every(WATCH_UPLOADS_FAST_MS);
-    const watch = { a: new AddressWatch(lab, 'lb-a'), b: new AddressWatch(lab, 'lb-b') };
     await pause(WATCH_AHEAD_MS);
 
     const moment =
@@ -154,7 +163,7 @@ export class Takeover {
     for (const port of await this.b.portsHeldFor('lb-a')) held.add(port);
     await this.#allResumed(traffic, moment.at, watch.b.came);
     uploads.every(WATCH_UPLOADS_SLOW_MS);
-    await traffic.finished;
+    await finished;
     uploads.stop();
     this.#say('all transfers have ended');
     return account(
@@ -222,7 +231,7 @@ export class Takeover {
       if (asking) return;
       asking = true;
       const now = performance.now();
-      const total = this.#traffic?.bytes ?? 0;
+      const total = this.#traffic.bytes;
       rate = 0.7 * rate + (0.3 * 1000 * (total - bytes)) / (now - at);
       [bytes, at] = [total, now];
       this.screen.show(await this.#view(rate));
@@ -231,7 +240,7 @@ export class Takeover {
   }
 
   async #view(bytesPerSecond: number): Promise<View> {
-    const transfers = this.#traffic?.transfers ?? [];
+    const transfers = this.#traffic.transfers;
     const ended = transfers.filter((t) => t.outcome !== undefined);
     const completed = ended.filter((t) => t.outcome?.ok).length;
     const node = async (balancer: Balancer): Promise<NodeView> => {
@@ -253,7 +262,7 @@ export class Takeover {
       live: transfers.length - ended.length,
       completed,
       broken: ended.length - completed,
-      bytes: this.#traffic?.bytes ?? 0,
+      bytes: this.#traffic.bytes,
       bytesPerSecond,
       nodes: [await node(this.a), await node(this.b)],
     };

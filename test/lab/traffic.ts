@@ -1,4 +1,5 @@
 import type { ChildProcess } from 'node:child_process';
+import { renameSync, writeFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import type { Lab } from './lab.js';
 import { CLIENT_ADDRESS } from './topology.js';
@@ -14,37 +15,50 @@ export interface TrafficOptions {
 
 /** Begins transfers at an even pace, downloads and uploads in turn, and keeps count of them. */
 export class Traffic {
+  /** Those that have begun. */
   readonly transfers: Transfer[] = [];
-  readonly finished: Promise<void>;
+  #ready: Transfer[] = [];
   #takeoverAt = Number.POSITIVE_INFINITY;
-  #failed: unknown;
 
-  constructor(lab: Lab, content: Content, options: TrafficOptions) {
+  constructor(
+    readonly lab: Lab,
+    readonly content: Content,
+    readonly options: TrafficOptions,
+  ) {}
+
+  /** Makes the client processes, which then wait. */
+  async prepare(): Promise<void> {
+    const { samples } = this.content;
+    for (let index = 0; index < this.options.flows; index++) {
+      const kind = index % 2 === 0 ? 'download' : 'upload';
+      const sample = samples[(index >> 1) % samples.length];
+      const { lab, content, options } = this;
+      this.#ready.push(new Transfer(lab, kind, index, sample, content, options.bytesPerSecond));
+      // A turn of the event loop for everybody else.
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+  }
+
+  /** Begins them one after the other; resolves when all have ended. */
+  async run(): Promise<void> {
+    const { flows, startsOverMs } = this.options;
     const began = performance.now();
-    this.finished = new Promise((resolve, reject) => {
+    await new Promise<void>((resolve) => {
       const timer = setInterval(() => {
-        const due = ((performance.now() - began) / options.startsOverMs) * options.flows;
-        while (this.transfers.length < Math.min(due, options.flows)) {
-          const index = this.transfers.length;
-          const transfer = new Transfer(
-            lab,
-            index % 2 === 0 ? 'download' : 'upload',
-            index,
-            content.samples[(index >> 1) % content.samples.length],
-            content,
-            options.bytesPerSecond,
-          );
-          transfer.done.catch((error) => {
-            this.#failed ??= error;
-          });
-          transfer.takeover(this.#takeoverAt);
-          this.transfers.push(transfer);
-        }
-        if (this.transfers.length < options.flows) return;
+        const due = Math.min(((performance.now() - began) / startsOverMs) * flows, flows);
+        while (this.transfers.length < due) this.#begin(this.#ready[this.transfers.length]);
+        if (this.transfers.length < flows) return;
         clearInterval(timer);
-        Promise.all(this.transfers.map((t) => t.done)).then(() => resolve(), reject);
+        resolve();
       }, 5);
     });
+    await Promise.all(this.transfers.map((t) => t.done));
+  }
+
+  #begin(transfer: Transfer): void {
+    transfer.takeover(this.#takeoverAt);
+    transfer.begin();
+    this.transfers.push(transfer);
   }
 
   get live(): Transfer[] {
@@ -66,32 +80,35 @@ export class Traffic {
  * what curl has written may still be waiting in a socket buffer.
  */
 export class UploadWatch {
-  #child: ChildProcess | undefined;
+  readonly #child: ChildProcess;
+  readonly #pace: string;
 
   constructor(
-    readonly lab: Lab,
+    lab: Lab,
     readonly traffic: Traffic,
     everyMs: number,
   ) {
+    this.#pace = lab.path('client', 'upload-watch-pace');
     this.every(everyMs);
-  }
-
-  /** Looks this often from now on. */
-  every(ms: number): void {
-    this.stop();
     const ours = `dst ${CLIENT_ADDRESS} and sport ge :${FIRST_PORT.upload}`;
-    const look = `while ss -tinOH ${ours}; do sleep ${ms / 1000}; done`;
-    const child = this.lab.spawn('client', ['/bin/sh', '-c', look], {
+    const look = `while ss -tinOH ${ours}; do read -r pause <"$1"; sleep "$pause"; done`;
+    this.#child = lab.spawn('client', ['/bin/sh', '-c', look, 'sh', this.#pace], {
       stdio: ['ignore', 'pipe', 'ignore'],
     });
-    child.on('error', () => {});
-    if (child.stdout) createInterface(child.stdout).on('line', (line) => this.#see(line));
-    this.#child = child;
+    this.#child.on('error', () => {});
+    if (this.#child.stdout) {
+      createInterface(this.#child.stdout).on('line', (line) => this.#see(line));
+    }
+  }
+
+  /** Looks this often from now on. A new process at the moment that counts would disturb it. */
+  every(ms: number): void {
+    writeFileSync(`${this.#pace}.new`, `${ms / 1000}\n`);
+    renameSync(`${this.#pace}.new`, this.#pace);
   }
 
   stop(): void {
-    this.#child?.kill('SIGKILL');
-    this.#child = undefined;
+    this.#child.kill('SIGKILL');
   }
 
   #see(line: string): void {

@@ -1,3 +1,4 @@
+import type { ChildProcess } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import type { Lab } from './lab.js';
 import { CLIENT_ADDRESS } from './topology.js';
@@ -29,19 +30,23 @@ function reasonOf(status: number, said: string): (Outcome & { ok: false })['why'
 /**
  * One curl, one TCP connection, no retry, no resume. A download is hashed as it streams by, an
  * upload is hashed from what the server has stored.
+ *
+ * The process is made ahead of its time and waits: spawning blocks this thread until the child has
+ * been scheduled, and on a busy machine that would show up as pauses of the other transfers.
  */
 export class Transfer {
-  readonly begun = performance.now();
+  begun = Number.POSITIVE_INFINITY;
   readonly port: number;
   ended: number | undefined;
   outcome: Outcome | undefined;
   bytes = 0;
   /** When the last byte was seen to arrive; for uploads kept by the watcher of acknowledgements. */
-  lastByteAt = this.begun;
+  lastByteAt = 0;
   /** The longest pause that ended after the takeover began, in ms. */
   stall = 0;
   readonly done: Promise<void>;
   #takeoverAt = Number.POSITIVE_INFINITY;
+  readonly #child: ChildProcess;
 
   constructor(
     lab: Lab,
@@ -63,7 +68,10 @@ export class Transfer {
       argv.push('-H', 'Expect:', '-T', sample.path, '--limit-rate', String(bytesPerSecond));
       argv.push(`http://${CLIENT_ADDRESS}/put/${upload}`);
     }
-    const child = lab.spawn('client', argv, { stdio: ['ignore', 'pipe', 'pipe'] });
+    const wait = ['/bin/sh', '-c', 'read go && exec "$@"', 'sh'];
+    const child = lab.spawn('client', [...wait, ...argv], { stdio: ['pipe', 'pipe', 'pipe'] });
+    this.#child = child;
+    child.stdin?.on('error', () => {}); // it may have been killed with the lab
     const hash = createHash('sha256');
     let said = '';
     child.stdout?.on('data', (chunk: Buffer) => {
@@ -99,8 +107,14 @@ export class Transfer {
     });
   }
 
+  begin(): void {
+    this.begun = performance.now();
+    this.lastByteAt = this.begun;
+    this.#child.stdin?.end('go\n');
+  }
+
   get live(): boolean {
-    return this.ended === undefined;
+    return this.begun !== Number.POSITIVE_INFINITY && this.ended === undefined;
   }
 
   /** From now on pauses count as the takeover's. */
