@@ -11,7 +11,8 @@ import {
   KIND_RECORDS,
 } from '../../daemon/control/frame.js';
 import { type ControlServer, call } from '../../daemon/control/index.js';
-import { noting, type Place, place, raw, records, serve, within } from './support.js';
+import { within } from '../support/within.js';
+import { noting, type Place, place, raw, records, serve } from './support.js';
 
 /** xorshift32, so that a failure can be told by its seed. */
 function random(seed: number): (below: number) => number {

@@ -2,7 +2,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { within } from './support.js';
+import { within } from '../support/within.js';
 
 const MAIN = fileURLToPath(new URL('../../dist/bin/splicectl.js', import.meta.url));
 

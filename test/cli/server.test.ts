@@ -8,7 +8,8 @@ import * as assert from 'uvu/assert';
 import { FRAME_PAYLOAD_MAX, jsonFrame } from '../../daemon/control/frame.js';
 import { ControlError, ControlServer, call } from '../../daemon/control/index.js';
 import { RECORD_SIZE } from '../../kernel/record/layout.js';
-import { NODES, noting, type Place, place, records, serve, within } from './support.js';
+import { within } from '../support/within.js';
+import { NODES, noting, type Place, place, records, serve } from './support.js';
 
 async function refusal(promise: Promise<unknown>): Promise<ControlError> {
   try {

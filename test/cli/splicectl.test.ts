@@ -7,8 +7,9 @@ import { describe } from '../../cli/describe.js';
 import { arrange, LETTERS } from '../../cli/letters.js';
 import { count, span } from '../../cli/words.js';
 import { ControlError, type StatusResult, VERBS } from '../../daemon/control/index.js';
+import { within } from '../support/within.js';
 import { type Outcome, peakMemory, splicectl, start } from './run.js';
-import { noting, type Place, place, records, serve, within } from './support.js';
+import { noting, type Place, place, records, serve } from './support.js';
 
 const letters = suite('letters');
 

@@ -94,12 +94,3 @@ export function records(n: number): Uint8Array {
   }
   return bytes;
 }
-
-/** Fails a promise that never comes; the runner's own deadline would name the file only. */
-export function within<T>(ms: number, what: string, promise: Promise<T>): Promise<T> {
-  let timer: NodeJS.Timeout;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`${what}: not within ${ms} ms`)), ms);
-  });
-  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
-}

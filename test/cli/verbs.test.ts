@@ -7,8 +7,8 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { Pair } from '../daemon/pair.js';
 import { privileges } from '../support/privileges.js';
+import { within } from '../support/within.js';
 import { splicectl } from './run.js';
-import { within } from './support.js';
 
 const XSD = fileURLToPath(new URL('../../docs/spliced.xsd', import.meta.url));
 

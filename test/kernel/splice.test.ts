@@ -6,13 +6,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type RefusalReason, type SpliceOutcome, splice } from '../../kernel/splice.js';
-import { isolate } from '../support/isolate.js';
-import { privileges } from '../support/privileges.js';
+import { isolateOrSkip } from '../support/isolate.js';
+import { within } from '../support/within.js';
 import type { Transfer } from './ends/client.js';
 import { TwoLegs } from './two-legs.js';
 
-const lacking = privileges();
-if (!lacking) isolate(import.meta.url);
+await isolateOrSkip(import.meta.url);
 
 const test = suite('splice() over real stacks');
 const legs = new TwoLegs();
@@ -48,7 +47,6 @@ async function all(count: number, t: Transfer): Promise<void> {
 }
 
 test.before(async () => {
-  if (lacking) return;
   await legs.start();
   proxy = await legs.proxy((client, server, head) => {
     serve(client, server, head).catch((error) => console.error(error));
@@ -56,7 +54,6 @@ test.before(async () => {
 });
 
 test.after(async () => {
-  if (lacking) return;
   proxy.close();
   await legs.stop();
 });
@@ -66,11 +63,8 @@ test.before.each(() => {
   outcomes.length = refusals.length = 0;
 });
 
-/** A test that needs the kernel, or says why it cannot be run. */
-function real(name: string, body: () => Promise<void>): void {
-  if (lacking) test.skip(`${name} (${lacking})`);
-  else test(name, body);
-}
+const real = (name: string, body: () => Promise<void> | void): void =>
+  test(name, () => within(20_000, name, Promise.resolve(body())));
 
 real('downloads and uploads arrive byte for byte, and no socket stays', async () => {
   await all(20, { verb: 'GET', length: 2_000_000 });

@@ -24,19 +24,20 @@ const PIN_PATH = '/sys/fs/bpf/spliced';
 export class TwoLegs {
   datapath!: Datapath;
   readonly #root = cgroupRoot();
-  readonly #cgroup = `${this.#root}/spliced-test-${process.pid}`;
+  /** Whose sockets may be spliced: this process is in it. */
+  readonly cgroup = `${this.#root}/spliced-test-${process.pid}`;
   readonly #ends = new Map<End, ChildProcess>();
   readonly #waiting = new Map<number, (result: { ok: boolean; answer: string }) => void>();
   #sent = 0;
 
   async start(): Promise<void> {
-    mkdirSync(this.#cgroup);
-    writeFileSync(`${this.#cgroup}/cgroup.procs`, `${process.pid}`);
+    mkdirSync(this.cgroup);
+    writeFileSync(`${this.cgroup}/cgroup.procs`, `${process.pid}`);
     await this.#end('client', 'cli', '10.1.0.100', '10.1.0.2');
     await this.#end('server', 'srv', '10.2.0.100', '10.2.0.2');
     this.datapath = await Datapath.open({
       pinPath: PIN_PATH,
-      cgroup: this.#cgroup,
+      cgroup: this.cgroup,
       interfaces: ['cli', 'srv'],
       node: 1,
       tableSize: 4096,
@@ -129,6 +130,6 @@ export class TwoLegs {
     this.datapath?.close();
     await Datapath.unload(PIN_PATH, ['cli', 'srv']);
     writeFileSync(`${this.#root}/cgroup.procs`, `${process.pid}`);
-    rmdirSync(this.#cgroup);
+    rmdirSync(this.cgroup);
   }
 }

@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: MIT
+/** Where splice() and connect() meet their limits; see the drawing in two-legs.ts. */
+import { once } from 'node:events';
+import { writeFileSync } from 'node:fs';
+import type { Server, Socket } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { connect } from '../../kernel/connect.js';
+import { KernelError } from '../../kernel/error.js';
+import { RECORD_SIZE, State } from '../../kernel/record/layout.js';
+import { RecordView } from '../../kernel/record/record.js';
+import { liveCount, type Service } from '../../kernel/service.js';
+import { type SpliceResult, splice } from '../../kernel/splice.js';
+import { cgroupRoot } from '../support/cgroup.js';
+import { isolateOrSkip } from '../support/isolate.js';
+import { within } from '../support/within.js';
+import type { Transfer } from './ends/client.js';
+import { TwoLegs } from './two-legs.js';
+
+await isolateOrSkip(import.meta.url);
+
+const SERVICE: Service = {
+  virtual: { address: '10.1.0.100', port: 80 },
+  real: { address: '10.2.0.2', port: 9000 },
+};
+const test = suite('splice() at its limits');
+const legs = new TwoLegs();
+let proxy: Server;
+/** The pair that the proxy has made, for a test to take. */
+let made: (client: Socket, server: Socket, head: Buffer) => void;
+
+const real = (name: string, body: () => Promise<void>): void =>
+  test(name, () => within(10_000, name, body()));
+
+/** Let a client begin; comes back with both connections, as the proxy has them. */
+async function begin(t: Transfer) {
+  const pair = new Promise<{ client: Socket; server: Socket; head: Buffer }>((resolve) => {
+    made = (client, server, head) => resolve({ client, server, head });
+  });
+  const transfer = legs.transfer(t);
+  return { ...(await pair), transfer };
+}
+
+function relay(client: Socket, server: Socket, result: SpliceResult): string {
+  if (result.spliced) return 'spliced';
+  server.write(result.toServer);
+  client.write(result.toClient);
+  client.pipe(server).on('error', () => client.destroy());
+  server.pipe(client).on('error', () => server.destroy());
+  return result.reason;
+}
+
+const entries = (): RecordView[] =>
+  [...legs.datapath.table.dump()].flatMap((chunk) =>
+    Array.from(
+      { length: chunk.length / RECORD_SIZE },
+      (_, i) => new RecordView(chunk, i * RECORD_SIZE),
+    ),
+  );
+
+test.before(async () => {
+  await legs.start();
+  proxy = await legs.proxy((client, server, head) => made(client, server, head));
+});
+
+test.after(async () => {
+  proxy.close();
+  await legs.stop();
+});
+
+test.before.each(() => {
+  legs.datapath.table.flush();
+});
+
+real('what the server has sent before the splice reaches the client first', async () => {
+  const { client, server, head, transfer } = await begin({ verb: 'GET', length: 3_000_000 });
+  server.write(head);
+  server.resume();
+  const [first] = await once(server, 'data');
+  server.pause();
+  await sleep(20); // more of it waits in the socket by now
+  const result = await splice(client, server, { toClient: first });
+  assert.is(result.spliced, true);
+  assert.is((await transfer).ok, true);
+});
+
+real('live splices are counted by service, and counted down when they end', async () => {
+  const { client, server, head, transfer } = await begin({
+    verb: 'SLOW',
+    length: 50_000,
+    pauseMs: 100,
+  });
+  const other = await begin({ verb: 'GET', length: 10 });
+  assert.ok((await splice(client, server, { toServer: head })).spliced);
+  assert.is(liveCount(other.client, SERVICE), 2, 'one spliced, one about to be');
+  assert.is((await transfer).ok, true);
+  while (liveCount(other.client, SERVICE) !== 1) await sleep(5);
+  assert.ok((await splice(other.client, other.server, { toServer: other.head })).spliced);
+  assert.is((await other.transfer).ok, true);
+});
+
+real('a full table relays, with every byte, and says so', async () => {
+  const { size } = legs.datapath.table;
+  const all = new Uint8Array(size * RECORD_SIZE);
+  const r = new RecordView(all);
+  for (let i = 0; i < size; i++) {
+    r.offset = i * RECORD_SIZE;
+    r.version = 1;
+    r.id = BigInt(i + 1);
+    r.remainingMs = 60_000;
+    for (const leg of [0, 1] as const) {
+      r.setState(leg, State.SPLICED);
+      r.tuple(leg).source = '192.0.2.1';
+      r.tuple(leg).destination = `192.0.2.${2 + leg}`;
+      r.tuple(leg).sourcePort = i;
+    }
+  }
+  legs.datapath.table.insert(all);
+  assert.is(legs.datapath.table.live(), size);
+  const { client, server, head, transfer } = await begin({ verb: 'PUT', length: 200_000 });
+  const result = await splice(client, server, { toServer: head });
+  assert.is(relay(client, server, result), 'table_full');
+  assert.is((await transfer).ok, true);
+});
+
+real('sockets from outside the cgroup are relayed, with every byte', async () => {
+  const inside = legs.cgroup;
+  writeFileSync(`${cgroupRoot()}/cgroup.procs`, `${process.pid}`);
+  try {
+    const { client, server, head, transfer } = await begin({ verb: 'PUT', length: 200_000 });
+    const result = await splice(client, server, { toServer: head });
+    assert.is(relay(client, server, result), 'unavailable');
+    assert.is((await transfer).ok, true);
+  } finally {
+    writeFileSync(`${inside}/cgroup.procs`, `${process.pid}`);
+  }
+});
+
+real('a client that leaves before the splice leaves no reservation behind', async () => {
+  const { client, server, head } = await begin({ verb: 'PUT', length: 0 });
+  assert.is(entries().length, 1);
+  client.destroy();
+  const result = await splice(client, server, { toServer: head });
+  assert.is(result.spliced || result.reason, 'not_established');
+  assert.equal(entries(), []);
+  server.destroy();
+});
+
+real('a port is used once per real server, whether by a splice or by a relay', async () => {
+  const { client, server, transfer } = await begin({ verb: 'GET', length: 10 });
+  const wanted = {
+    address: '10.2.0.2',
+    port: 9000,
+    source: '10.2.0.100',
+    ports: [50_000, 50_001] as [number, number],
+    client,
+    timeoutMs: 1000,
+  };
+  // no entry knows of these two: their reservations are gone, as those of relayed connections are
+  legs.datapath.table.flush();
+  const first = await connect(wanted);
+  legs.datapath.table.flush();
+  const second = await connect(wanted);
+  legs.datapath.table.flush();
+  assert.equal([first.localPort, second.localPort].sort(), [50_000, 50_001]);
+  const error = await connect(wanted).catch((e) => e);
+  assert.instance(error, KernelError);
+  assert.is(error.errno, 'EADDRINUSE');
+  assert.match(error.message, /no free port from 10\.2\.0\.100 to 10\.2\.0\.2:9000.*widen ports/);
+  for (const socket of [first, second, server, client]) socket.resetAndDestroy();
+  await transfer;
+});
+
+real('a real server that refuses is named, and leaves no reservation behind', async () => {
+  const { client, server, transfer } = await begin({ verb: 'GET', length: 10 });
+  legs.datapath.table.flush();
+  const nobody = { address: '10.2.0.2', port: 9, source: '10.2.0.100', client, timeoutMs: 1000 };
+  const error = await connect(nobody).catch((e) => e);
+  assert.match(error.message, /10\.2\.0\.2:9: ECONNREFUSED/);
+  assert.equal(entries(), []);
+  for (const socket of [client, server]) socket.resetAndDestroy();
+  await transfer;
+});
+
+test.run();
