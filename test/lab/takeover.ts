@@ -30,8 +30,11 @@ const TAKEOVER_SHARE = 5 / 6;
 /** Looking at a hundred uploads is work for the machine's few processors: often only when it counts. */
 const WATCH_UPLOADS_SLOW_MS = 500;
 const WATCH_UPLOADS_FAST_MS = 40;
+/** Longer than one slow look, or the first pause seen would be the watcher's own. */
+const WATCH_AHEAD_MS = WATCH_UPLOADS_SLOW_MS + 200;
 const RESUME_MS_MAX = 20_000;
-const WATCH_AHEAD_MS = 400;
+/** So long after that, a pause is no longer the takeover's. */
+const SETTLED_MS = 1000;
 
 /** Tells when an address comes to or leaves a node, to the millisecond, from its own kernel. */
 class AddressWatch {
@@ -69,7 +72,7 @@ export class Takeover {
     'lb-b': 'starting',
   };
   #headline = '';
-  readonly #traffic: Traffic;
+  readonly traffic: Traffic;
 
   constructor(
     readonly lab: Lab,
@@ -80,7 +83,7 @@ export class Takeover {
     this.a = new Balancer(lab, 'lb-a');
     this.b = new Balancer(lab, 'lb-b');
     this.#content = new Content(lab, options.bytes);
-    this.#traffic = new Traffic(lab, this.#content, {
+    this.traffic = new Traffic(lab, this.#content, {
       flows: options.flows,
       bytesPerSecond: this.#pace,
       startsOverMs: options.startsOverMs,
@@ -112,7 +115,7 @@ export class Takeover {
     this.#say(`starting ${WEB_SERVERS.length} nginx, and spliced, switchd and keepalived twice`);
     startWebServers(lab, this.#content, this.#pace);
     for (const balancer of [a, b]) balancer.startDaemon();
-    await this.#traffic.prepare();
+    await this.traffic.prepare();
     for (const balancer of [a, b]) await balancer.ready();
     for (const balancer of [a, b]) balancer.startProxy();
     // lb-a first: with equal rights, the one that is there first is the active one.
@@ -131,7 +134,7 @@ export class Takeover {
 
   async #transfers(): Promise<Result> {
     const { lab, options } = this;
-    const traffic = this.#traffic;
+    const traffic = this.traffic;
     const uploads = new UploadWatch(lab, traffic, WATCH_UPLOADS_SLOW_MS);
     const watch = { a: new AddressWatch(lab, 'lb-a'), b: new AddressWatch(lab, 'lb-b') };
     const finished = traffic.run();
@@ -162,6 +165,7 @@ export class Takeover {
     const held = new Set(moment.held);
     for (const port of await this.b.portsHeldFor('lb-a')) held.add(port);
     await this.#allResumed(traffic, moment.at, watch.b.came);
+    traffic.takeover(Number.POSITIVE_INFINITY);
     uploads.every(WATCH_UPLOADS_SLOW_MS);
     await finished;
     uploads.stop();
@@ -218,7 +222,7 @@ export class Takeover {
       traffic.live.some((t) => t.begun < at && t.lastByteAt < servedFrom) &&
       performance.now() < deadline;
     while (waiting()) await pause(20);
-    await pause(500);
+    await pause(SETTLED_MS);
   }
 
   #keepDrawing(): NodeJS.Timeout {
@@ -231,7 +235,7 @@ export class Takeover {
       if (asking) return;
       asking = true;
       const now = performance.now();
-      const total = this.#traffic.bytes;
+      const total = this.traffic.bytes;
       rate = 0.7 * rate + (0.3 * 1000 * (total - bytes)) / (now - at);
       [bytes, at] = [total, now];
       this.screen.show(await this.#view(rate));
@@ -240,7 +244,7 @@ export class Takeover {
   }
 
   async #view(bytesPerSecond: number): Promise<View> {
-    const transfers = this.#traffic.transfers;
+    const transfers = this.traffic.transfers;
     const ended = transfers.filter((t) => t.outcome !== undefined);
     const completed = ended.filter((t) => t.outcome?.ok).length;
     const node = async (balancer: Balancer): Promise<NodeView> => {
@@ -262,7 +266,7 @@ export class Takeover {
       live: transfers.length - ended.length,
       completed,
       broken: ended.length - completed,
-      bytes: this.#traffic.bytes,
+      bytes: this.traffic.bytes,
       bytesPerSecond,
       nodes: [await node(this.a), await node(this.b)],
     };

@@ -117,7 +117,7 @@ export class Transfer {
     return this.begun !== Number.POSITIVE_INFINITY && this.ended === undefined;
   }
 
-  /** From now on pauses count as the takeover's. */
+  /** Pauses that end after this count as the takeover's; Infinity: they do no longer. */
   takeover(at: number): void {
     this.#takeoverAt = at;
   }
