@@ -283,7 +283,7 @@ export class Sync implements SyncEngine {
       return undefined;
     }
     const meant = header.receiverIncarnation;
-    if (meant !== 0 && meant !== this.#incarnation) return 'other-start';
+    if (meant !== 0 && meant !== this.#incarnation) return 'other_start';
     if (header.type === Type.REPORT) return this.#mode.report(peer, datagram);
     this.#bulk.wanted(header.ack);
     return undefined;
@@ -308,7 +308,7 @@ export class Sync implements SyncEngine {
       this.#ownership.claimed(peer, bytes, view, at, header.sequence);
     } else if (type === Segment.GONE) {
       this.#counts.rx_gone++;
-      this.#ownership.gone(peer, view, at, view.getUint32(at + 20, true));
+      this.#ownership.gone(peer, view, at, view.getUint32(at + 20, true), header.sequence);
     } else if (type === Segment.BULK_END) {
       this.#members.bulkEnded(peer, readU64(view, at), header.sequence);
     }

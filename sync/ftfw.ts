@@ -94,9 +94,11 @@ class Ftfw implements Mode {
 
   arriving(peer: Peer, header: Header): Rejection | undefined {
     this.#giveUp(peer, header);
+    // it stays missing, and is repaired under a new sequence
+    if (!peer.graves.reliable && peer.window.misses(header.sequence)) return 'late';
     const arrival = peer.window.arrive(header.sequence);
     this.#lookForGaps(peer);
-    return arrival === 'next' ? undefined : arrival;
+    return arrival === 'duplicate' ? arrival : undefined;
   }
 
   arrived(peer: Peer, { header, segments, view }: Datagram): void {
@@ -112,6 +114,7 @@ class Ftfw implements Mode {
         this.#prolongEnd(peer, header, repaired);
       }
     }
+    if (peer.window.missingCount === 0) peer.graves.clear();
     if (reporter.unreported >= this.#host.options.ackWindowSize) this.reportNow(peer);
     else this.#reportWithin(peer, ACK_DELAY_MS);
   }
@@ -125,9 +128,9 @@ class Ftfw implements Mode {
 
   report(peer: Peer, datagram: Datagram): Rejection | undefined {
     const { header, segments, view } = datagram;
-    if (header.ack > this.#host.outbox.sequence) return 'ack-beyond';
+    if (header.ack > this.#host.outbox.sequence) return 'ack_beyond';
     // an older report that was overtaken says nothing new
-    if (header.ack < peer.acked && peer.followedFrom !== Number.POSITIVE_INFINITY) return 'late';
+    if (header.ack < peer.acked) return 'late';
     if (header.ack > peer.acked) this.#probeMs = PROBE_MS;
     peer.acked = Math.max(peer.acked, header.ack);
     peer.holdsAll = (header.flags & HeaderFlag.HOLDS_ALL) !== 0;
@@ -179,7 +182,7 @@ class Ftfw implements Mode {
 
   lag(peer: Peer): number {
     const first = Math.max(peer.acked + 1, this.#queue.oldest);
-    if (first > this.#host.outbox.sequence) return 0;
+    if (!peer.hasReported || first > this.#host.outbox.sequence) return 0;
     return this.#host.options.clock.now() - this.#queue.sentAt(first);
   }
 
@@ -277,7 +280,9 @@ class Ftfw implements Mode {
   #makeRoom(): void {
     let needed = false;
     while (this.#queue.full && this.#queue.datagrams > 0) {
-      for (const peer of this.#host.livePeers()) needed ||= peer.acked < this.#queue.oldest;
+      for (const peer of this.#host.livePeers()) {
+        needed ||= peer.hasReported && peer.acked < this.#queue.oldest;
+      }
       this.#queue.evict();
       this.#counts.given_up++;
     }

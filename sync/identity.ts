@@ -142,3 +142,59 @@ export class Index {
     );
   }
 }
+
+/**
+ * A bounded set of identities: when it is full, the one that was put in first makes room. What there
+ * is to remember about each stands in arrays of the caller's, by slot.
+ */
+export class IdentityRing {
+  readonly #limit: number;
+  readonly #words: Uint32Array;
+  readonly #index: Index;
+  readonly #key = new Identity();
+  #next = 0;
+  #size = 0;
+  #evicted = 0;
+
+  constructor(limit: number) {
+    this.#limit = limit;
+    this.#words = new Uint32Array(limit * IDENTITY_WORDS);
+    this.#index = new Index(this.#words, IDENTITY_WORDS, limit);
+  }
+
+  get size(): number {
+    return this.#size;
+  }
+
+  /** How many had to make room. */
+  get evicted(): number {
+    return this.#evicted;
+  }
+
+  /** The slot, or -1. */
+  find(key: Identity): number {
+    return this.#index.find(key);
+  }
+
+  /** The slot of an identity that is not there yet. */
+  add(key: Identity): number {
+    const slot = this.#next;
+    this.#next = (slot + 1) % this.#limit;
+    if (this.#size === this.#limit) {
+      this.#index.remove(this.#key.loadWords(this.#words, slot * IDENTITY_WORDS));
+      this.#evicted++;
+    } else {
+      this.#size++;
+    }
+    key.store(this.#words, slot * IDENTITY_WORDS);
+    this.#index.insert(key, slot);
+    return slot;
+  }
+
+  clear(): void {
+    if (this.#size > 0) this.#index.clear();
+    this.#size = 0;
+    this.#next = 0;
+    this.#evicted = 0;
+  }
+}

@@ -74,13 +74,13 @@ export class Members {
     let peer = this.byNode.get(header.sender);
     if (peer && header.incarnation < peer.incarnation) {
       this.#tellIncarnation(now);
-      return 'old-incarnation';
+      return 'old_incarnation';
     }
     if (!peer) {
-      if (this.byNode.size >= PEERS_MAX) return 'too-many-peers';
+      if (this.byNode.size >= PEERS_MAX) return 'too_many_peers';
       const { hashLimit, clock } = this.#host.options;
       const cache = new Cache(hashLimit, () => clock.now());
-      peer = new Peer(header.sender, cache, now, this.#host.outbox.sequence);
+      peer = new Peer(header.sender, cache, now);
       this.byNode.set(peer.node, peer);
       this.caches.set(peer.node, cache);
     }
@@ -137,7 +137,8 @@ export class Members {
   }
 
   bulkEnded(peer: Peer, first: number, sequence: number): void {
-    if (first >= peer.window.base) peer.pendingEnd = { first, end: sequence };
+    if (first < peer.window.base || first < (peer.pendingEnd?.first ?? 0)) return;
+    peer.pendingEnd = { first, end: sequence };
   }
 
   /** If all up to the end of a bulk has come, drop what it did not list. */
@@ -183,7 +184,7 @@ export class Members {
     const known = peer.incarnation !== 0;
     const base = header.type === Type.DATA ? header.sequence : header.sequence + 1;
     const wasInSync = peer.inSync;
-    peer.restart(header.incarnation, base, now, this.#host.outbox.sequence);
+    peer.restart(header.incarnation, base, now);
     peer.alive = true;
     peer.wanted = 0;
     this.#changed(peer, known ? 'restarted' : 'new');

@@ -56,7 +56,6 @@ export class Ownership {
     'demoted', // given up to a stronger claim
     'weaker', // claims that ours, or another peer's, beats
     'dead', // claims on a splice that has ended under a stronger one
-    'reconciled', // dropped since a bulk did not list them
     'local_foreign', // kernel events of splices that this node does not own
     'local_unfinished', // ... that cannot live on another node yet
     'local_unknown', // ... that ended without ever having been announced
@@ -82,6 +81,7 @@ export class Ownership {
   /** A peer says that it owns this record. */
   claimed(peer: Peer, bytes: Uint8Array, view: DataView, at: number, sequence: number): void {
     const key = this.#key.load(view, at);
+    if (superseded(peer, key, sequence)) return;
     const epoch = view.getUint32(at + RecordOffset.epoch, true);
     this.noteEpoch(epoch);
     if (this.tombstones.covers(key, epoch, peer.node)) {
@@ -109,8 +109,10 @@ export class Ownership {
   }
 
   /** A peer says that it does not own this splice (any more). Epoch: under which it ended, or 0. */
-  gone(peer: Peer, view: DataView, at: number, epoch: number): void {
+  gone(peer: Peer, view: DataView, at: number, epoch: number, sequence: number): void {
     const key = this.#key.load(view, at);
+    if (superseded(peer, key, sequence)) return;
+    if (peer.window.missingCount > 0) peer.graves.add(key, sequence);
     const slot = peer.cache.find(key);
     if (slot >= 0) peer.cache.remove(slot);
     if (epoch === 0) return;
@@ -329,6 +331,16 @@ export class Ownership {
     if (this.#resyncing) this.internal.setMark(slot, Mark.SEEN, true);
     this.#host.outbox.record(slot);
   }
+}
+
+/** Has the peer said something newer of this splice, in a datagram that came before this one? */
+function superseded(peer: Peer, key: Identity, sequence: number): boolean {
+  if (sequence === peer.window.highest) return false;
+  const slot = peer.cache.find(key);
+  if (slot >= 0 && peer.cache.stream(slot) === peer.stream) {
+    return peer.cache.sequence(slot) > sequence;
+  }
+  return peer.graves.goneSince(key, sequence);
 }
 
 /** Can it live on another node: are both legs without a local socket? */

@@ -1,6 +1,7 @@
 /** What this node knows about another one. */
 import type { PeerInfo } from './api.js';
 import type { Cache } from './cache.js';
+import { Graves } from './graves.js';
 import { ReceiveWindow } from './window.js';
 
 /** A bulk has ended: what it did not list goes, once all up to `end` has come. */
@@ -20,6 +21,7 @@ export class Peer {
 
   /** Its stream of datagrams, and which one of its streams that is for this node. */
   window = new ReceiveWindow(1);
+  readonly graves = new Graves();
   stream = 0;
   /** The cache is complete. */
   inSync = false;
@@ -32,30 +34,34 @@ export class Peer {
 
   /** All of our stream from here on, up to `acked`, has reached the peer. */
   followedFrom = Number.POSITIVE_INFINITY;
-  acked: number;
+  acked = 0;
   holdsAll = false;
 
-  /** @param sequence the highest that we have sent: nothing before it is owed to the newcomer */
-  constructor(node: number, cache: Cache, now: number, sequence: number) {
+  constructor(node: number, cache: Cache, now: number) {
     this.node = node;
     this.name = node.toString(16).padStart(8, '0');
     this.cache = cache;
     this.heardAt = now;
     this.outOfSyncSince = now;
-    this.acked = sequence;
+  }
+
+  /** It has said what it has of our stream. */
+  get hasReported(): boolean {
+    return this.followedFrom !== Number.POSITIVE_INFINITY;
   }
 
   /**
    * The peer has started anew, or is heard for the first time: its records stay until a bulk has
    * reconciled them.
    */
-  restart(incarnation: number, base: number, now: number, sequence: number): void {
+  restart(incarnation: number, base: number, now: number): void {
     this.incarnation = incarnation;
     this.window = new ReceiveWindow(base);
+    this.graves.clear();
     this.stream++;
     this.pendingEnd = undefined;
     this.followedFrom = Number.POSITIVE_INFINITY;
-    this.acked = sequence;
+    this.acked = 0;
     this.holdsAll = false;
     this.fallOut(now);
   }

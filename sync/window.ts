@@ -1,9 +1,9 @@
 /**
  * Which datagrams of one sender's stream have come, as ranges of what is missing.
  *
- * Datagrams are applied in the order of their sequence only: one that comes after its successors is
- * dropped and stays missing, until the sender has sent the present state of what it carried under a
- * new sequence. So an old state never overwrites a new one, whatever the network does.
+ * A datagram that comes after its successors is applied as far as they have not said something newer
+ * of the same splices (ownership.ts sees to that). What does not come is repaired by the present
+ * state of what it spoke of, under a new sequence that names the old one.
  */
 
 export interface Range {
@@ -58,9 +58,9 @@ export class ReceiveWindow {
     return this.#gaps;
   }
 
-  /** A datagram under this sequence has come. Only 'next' is to be applied. */
+  /** A datagram under this sequence has come. A duplicate is not to be applied again. */
   arrive(sequence: number): Arrival {
-    if (sequence < this.#next) return this.#at(sequence) >= 0 ? 'late' : 'duplicate';
+    if (sequence < this.#next) return this.repaired(sequence) ? 'late' : 'duplicate';
     this.announce(sequence - 1);
     this.#next = sequence + 1;
     return 'next';
@@ -75,10 +75,15 @@ export class ReceiveWindow {
     this.#next = sequence + 1;
   }
 
-  /** What this sequence carried has come under another one. */
-  repaired(sequence: number): void {
+  /** Is it missing? */
+  misses(sequence: number): boolean {
+    return this.#at(sequence) >= 0;
+  }
+
+  /** What this sequence carried has come, perhaps under another one. False: it was not missing. */
+  repaired(sequence: number): boolean {
     const at = this.#at(sequence);
-    if (at < 0) return;
+    if (at < 0) return false;
     const range = this.#missing[at];
     this.#missingCount--;
     if (range.from === range.to) this.#missing.splice(at, 1);
@@ -88,6 +93,7 @@ export class ReceiveWindow {
       this.#missing.splice(at + 1, 0, { from: sequence + 1, to: range.to });
       range.to = sequence - 1;
     }
+    return true;
   }
 
   /**

@@ -150,14 +150,14 @@ const RULES: Readonly<Record<number, SegmentRule>> = {
     size: GONE_SIZE,
     within: [Type.DATA],
     check: (_, __, view, at) =>
-      view.getUint32(at + RecordOffset.origin, true) === 0 ? 'record-origin' : undefined,
+      view.getUint32(at + RecordOffset.origin, true) === 0 ? 'record_origin' : undefined,
   },
   [Segment.BULK_END]: { size: 16, within: [Type.DATA], check: wholeNumbers },
   [Segment.REPAIRS]: {
     size: 8,
     within: [Type.DATA],
     check: (header, _, view, at) =>
-      readU64(view, at) < header.sequence ? undefined : 'repairs-future',
+      readU64(view, at) < header.sequence ? undefined : 'repairs_future',
   },
   [Segment.FOLLOWED]: { size: 16, within: [Type.REPORT], check: wholeNumbers },
   [Segment.MISSING]: {
@@ -188,21 +188,21 @@ export const REJECTIONS = [
   'range', // a number above 2^53, or a range that ends before it begins
   'sender', // node 0 does not exist
   'segment', // a segment ends after the datagram, or its size is not that of its items
-  'segment-place', // a segment that this type of datagram does not carry
-  'record-version',
-  'record-owner', // a record that is not the sender's
-  'record-origin', // an identity without an origin
-  'record-state', // a splice that cannot live on another node
-  'repairs-future', // repairs what comes after it
+  'segment_place', // a segment that this type of datagram does not carry
+  'record_version',
+  'record_owner', // a record that is not the sender's
+  'record_origin', // an identity without an origin
+  'record_state', // a splice that cannot live on another node
+  'repairs_future', // repairs what comes after it
   'name', // not a NodeName, or not the one of the sender's id
   'own', // sent by this node, now or before its last start
   'twin', // sent under the id of this node by another one
-  'old-incarnation', // of an earlier start of the sender
-  'other-start', // meant for another start of this node
-  'too-many-peers',
-  'late', // came after its successors: repaired under a new sequence
+  'old_incarnation', // of an earlier start of the sender
+  'other_start', // meant for another start of this node
+  'too_many_peers',
+  'late', // came after its successors, too late to tell whether it still holds: repaired
   'duplicate',
-  'ack-beyond', // acknowledges what has not been sent
+  'ack_beyond', // acknowledges what has not been sent
 ] as const;
 export type Rejection = (typeof REJECTIONS)[number];
 
@@ -225,12 +225,12 @@ export interface Datagram {
 }
 
 function checkRecord(header: Header, bytes: Uint8Array, _: DataView, at: number) {
-  if (bytes[at + RecordOffset.version] !== RECORD_VERSION) return 'record-version';
-  if (word(bytes, at + RecordOffset.owner) !== header.sender) return 'record-owner';
-  if (word(bytes, at + RecordOffset.origin) === 0) return 'record-origin';
+  if (bytes[at + RecordOffset.version] !== RECORD_VERSION) return 'record_version';
+  if (word(bytes, at + RecordOffset.owner) !== header.sender) return 'record_owner';
+  if (word(bytes, at + RecordOffset.origin) === 0) return 'record_origin';
   for (let leg = 0; leg < 2; leg++) {
     const state = bytes[at + RecordOffset.state + leg];
-    if (state < State.SPLICED || state > State.TIMEWAIT) return 'record-state';
+    if (state < State.SPLICED || state > State.TIMEWAIT) return 'record_state';
   }
   return undefined;
 }
@@ -272,7 +272,7 @@ export function parse(bytes: Uint8Array): Datagram | Rejection {
       unknown++;
     } else {
       if (octets !== count * rule.size) return 'segment';
-      if (!rule.within.includes(header.type)) return 'segment-place';
+      if (!rule.within.includes(header.type)) return 'segment_place';
       for (let item = 0; rule.check && item < count; item++) {
         const fault = rule.check(header, bytes, view, at + item * rule.size);
         if (fault) return fault as Rejection;

@@ -1,0 +1,191 @@
+// Who owns what after takeovers, returns and splits, in simulated time.
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { RecordView } from '../../kernel/record/record.js';
+import { content, converged, type Node, World } from './world.js';
+
+const ownership = suite('ownership');
+
+function pair(seed: number): { world: World; a: Node; b: Node } {
+  const world = new World(seed);
+  const a = world.node('lb-a');
+  const b = world.node('lb-b');
+  a.engine.start();
+  b.engine.start();
+  return { world, a, b };
+}
+
+function split(world: World): void {
+  world.lose = () => true;
+  world.run(5000);
+}
+
+function heal(world: World): void {
+  world.lose = () => false;
+  world.run(3000);
+}
+
+ownership('a commit makes the dead node’s splices ours, under the next epoch', () => {
+  const { world, a, b } = pair(1);
+  const records = a.open(1200);
+  world.run(300);
+  a.down = true;
+  world.run(4000);
+  assert.equal(b.commit(), 1200);
+  assert.equal(b.engine.internal.size, 1200);
+  assert.equal(b.external(a)?.size, 0);
+  assert.equal(b.kernel.size, 1200);
+  const taken = new RecordView(b.kernel.get(records[0].identity) as Uint8Array);
+  assert.equal([taken.owner, taken.epoch, taken.generation], [b.id, 2, 2]);
+  assert.equal(b.commit(), 0, 'nothing left to take');
+});
+
+ownership('an old primary that comes back with its old table demotes what was taken over', () => {
+  const { world, a, b } = pair(2);
+  const records = a.open(600);
+  world.run(300);
+  split(world);
+  b.commit();
+  // ten of them end on the new owner: the old one still has them
+  const taken = [...b.kernel.values()].slice(0, 10).map((bytes) => new RecordView(bytes.slice()));
+  b.close(...taken);
+  assert.equal(a.kernel.size, 600);
+  heal(world);
+  assert.equal(a.demotions, 600);
+  assert.equal(a.kernel.size, 0, 'neither the moved nor the ended ones stay');
+  assert.equal(a.external(b)?.size, 590);
+  assert.equal(b.engine.internal.size, 590);
+  assert.equal(b.external(a)?.size, 0);
+  assert.ok(converged(a, b));
+  assert.equal(records.length, 600);
+});
+
+ownership('what has ended after a takeover does not rise from a restarted old primary', () => {
+  const { world, a, b } = pair(3);
+  a.open(50);
+  world.run(300);
+  split(world);
+  b.commit();
+  b.close(...[...b.kernel.values()].map((bytes) => new RecordView(bytes.slice())));
+  a.restart();
+  a.engine.start();
+  heal(world);
+  assert.equal(a.kernel.size, 0);
+  assert.equal(a.engine.internal.size, 0);
+  assert.equal(b.external(a)?.size, 0);
+  assert.equal(b.commit(), 0);
+  assert.ok(b.engine.stats().ownership.dead > 0);
+});
+
+ownership('two masters: the higher (epoch, owner) wins on both sides', () => {
+  const world = new World(4);
+  const [a, b, c] = ['lb-a', 'lb-b', 'lb-c'].map((name) => world.node(name));
+  for (const node of [a, b, c]) node.engine.start();
+  c.open(300);
+  world.run(500);
+  // c dies, a and b do not hear each other, and both take over
+  c.down = true;
+  split(world);
+  assert.equal(a.commit(), 300);
+  assert.equal(b.commit(), 300);
+  heal(world);
+  const [winner, loser] = a.id > b.id ? [a, b] : [b, a];
+  assert.equal(winner.engine.internal.size, 300);
+  assert.equal(loser.engine.internal.size, 0);
+  assert.equal(loser.kernel.size, 0);
+  assert.equal(loser.demotions, 300);
+  assert.ok(converged(a, b));
+});
+
+ownership('failback: the first owner takes its splices back under a higher epoch', () => {
+  const { world, a, b } = pair(5);
+  a.open(100);
+  world.run(300);
+  assert.equal(b.commit(), 100, 'a switchover, both alive');
+  world.run(300);
+  assert.equal(a.kernel.size, 0);
+  assert.equal(a.commit(), 100);
+  world.run(300);
+  assert.equal([a.engine.internal.size, b.engine.internal.size], [100, 0]);
+  assert.equal(b.kernel.size, 0);
+  assert.equal(a.engine.epoch, 3);
+  assert.ok(converged(a, b));
+});
+
+ownership('an address pair that is used again never meets the old offsets', () => {
+  const { world, a, b } = pair(6);
+  const [old] = a.open();
+  world.run(50);
+  // the ending is lost, the birth of the next splice on the same addresses is not
+  let lost = 0;
+  world.lose = (_, from) => from === a && lost++ === 0;
+  a.close(old);
+  const [next] = a.open();
+  assert.equal(content(b.external(a)).length, 1);
+  world.run(200);
+  const held = content(b.external(a));
+  assert.equal(held.length, 1);
+  assert.ok(held[0].startsWith(next.identity));
+});
+
+ownership(
+  'kernel events of splices that belong to somebody else, or are not done, stay here',
+  () => {
+    const { world, a, b } = pair(7);
+    world.run(100);
+    const foreign = b.record();
+    a.emit(1, foreign);
+    const unfinished = a.record();
+    unfinished.setState(1, 2);
+    a.emit(1, unfinished);
+    a.close(a.record());
+    world.run(100);
+    assert.equal(b.external(a)?.size, 0);
+    const { local_foreign, local_unfinished, local_unknown } = a.engine.stats().ownership;
+    assert.equal([local_foreign, local_unfinished, local_unknown], [1, 1, 1]);
+  },
+);
+
+ownership('records of a machine booted years apart keep their remaining time', () => {
+  const YEAR = 365 * 86_400_000;
+  const world = new World(8);
+  const a = world.node('lb-a', { bootedAt: 12 * YEAR });
+  const b = world.node('lb-b', { bootedAt: 5 });
+  a.engine.start();
+  b.engine.start();
+  const record = a.record();
+  record.remainingMs = 100_000;
+  record.idleMs = 7;
+  a.emit(1, record);
+  world.run(30_000);
+  const [chunk] = [...(b.external(a)?.chunks() ?? [])];
+  const copy = new RecordView(chunk);
+  assert.ok(Math.abs(copy.remainingMs - 70_000) <= 5, String(copy.remainingMs));
+  assert.ok(Math.abs(copy.idleMs - 30_007) <= 5, String(copy.idleMs));
+  // and a bulk sent later does not start the time anew
+  b.restart();
+  b.engine.start();
+  world.run(10_000);
+  const [again] = [...(b.external(a)?.chunks() ?? [])];
+  assert.ok(Math.abs(new RecordView(again).remainingMs - 60_000) <= 5);
+});
+
+ownership(
+  'a commit gives an idle-looking flow time to prove itself, and leaves the closed ones',
+  () => {
+    const { world, a, b } = pair(9);
+    const flow = a.record();
+    flow.remainingMs = 1000;
+    const closing = a.record();
+    closing.remainingMs = 1000;
+    closing.setState(0, 5);
+    a.emit(1, flow, closing);
+    world.run(5000);
+    assert.equal(b.commit(), 1);
+    const [taken] = [...b.kernel.values()].map((bytes) => new RecordView(bytes));
+    assert.equal(taken.remainingMs, 60_000);
+    assert.equal(b.engine.stats().ownership.commit_expired, 1);
+  },
+);
+
+ownership.run();

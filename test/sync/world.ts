@@ -1,0 +1,288 @@
+/**
+ * Several nodes on one link in simulated time: the real engine of each, a network that loses,
+ * doubles and delays by a seed, and beside each node what its kernel would hold.
+ */
+import {
+  EVENT_SIZE,
+  EventOffset,
+  EventType,
+  RECORD_SIZE,
+  State,
+} from '../../kernel/record/layout.js';
+import { newRecord, nodeId, RecordView } from '../../kernel/record/record.js';
+import type { NoticeCode, PeerChange, SyncOptions } from '../../sync/api.js';
+import type { Cache } from '../../sync/cache.js';
+import { Sync } from '../../sync/engine.js';
+
+export interface Faults {
+  /** Parts of one. */
+  loss?: number;
+  duplication?: number;
+  /** Delivered up to so many ms later than the rest. */
+  jitterMs?: number;
+}
+
+interface Due {
+  at: number;
+  order: number;
+  fn: (() => void) | undefined;
+}
+
+/** mulberry32: the seed is all there is to a run. */
+export function generator(seed: number): () => number {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let t = state;
+    t = Math.imul(t ^ (t >>> 15), t | 1);
+    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
+    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
+  };
+}
+
+export class World {
+  now = 0;
+  faults: Faults = {};
+  readonly random: () => number;
+  readonly nodes: Node[] = [];
+  /** Datagrams that were sent, as copies, when recording is on. */
+  recording: Uint8Array[] | undefined;
+  /** Datagrams for which this says true are lost. */
+  lose: (datagram: Uint8Array, from: Node, to: Node) => boolean = () => false;
+  #queue: Due[] = [];
+  #order = 0;
+
+  constructor(seed = 1) {
+    this.random = generator(seed);
+  }
+
+  after(ms: number, fn: () => void): { cancel(): void } {
+    const due: Due = { at: this.now + ms, order: this.#order++, fn };
+    let low = 0;
+    let high = this.#queue.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (this.#queue[middle].at <= due.at) low = middle + 1;
+      else high = middle;
+    }
+    this.#queue.splice(low, 0, due);
+    return {
+      cancel: () => {
+        due.fn = undefined;
+      },
+    };
+  }
+
+  /** Let so much time pass. */
+  run(ms: number): void {
+    const end = this.now + ms;
+    while (this.#queue.length > 0 && this.#queue[0].at <= end) this.#step();
+    this.now = end;
+  }
+
+  /** Let time pass until this holds, looked at every 2 ms. False: it does not within maxMs. */
+  until(holds: () => boolean, maxMs: number): boolean {
+    for (const end = this.now + maxMs; this.now < end; this.run(2)) if (holds()) return true;
+    return holds();
+  }
+
+  node(name: string, options: Partial<SyncOptions> & { bootedAt?: number } = {}): Node {
+    const node = new Node(this, name, options);
+    this.nodes.push(node);
+    return node;
+  }
+
+  carry(from: Node, datagram: Uint8Array): void {
+    this.recording?.push(datagram.slice());
+    for (const to of this.nodes) {
+      if (to === from || to.down || from.down || this.lose(datagram, from, to)) continue;
+      if (this.random() < (this.faults.loss ?? 0)) continue;
+      const copies = this.random() < (this.faults.duplication ?? 0) ? 2 : 1;
+      for (let copy = 0; copy < copies; copy++) {
+        const bytes = datagram.slice();
+        const delay = 0.1 + this.random() * (this.faults.jitterMs ?? 0);
+        this.after(delay, () => {
+          if (!to.down && to.link === to.sync.link) to.sync.engine.receive(bytes);
+        });
+      }
+    }
+  }
+
+  #step(): void {
+    const due = this.#queue.shift();
+    if (!due) return;
+    this.now = Math.max(this.now, due.at);
+    due.fn?.();
+  }
+}
+
+export class Node {
+  readonly id: number;
+  /** What its kernel holds: by identity. It outlives the daemon. */
+  readonly kernel = new Map<string, Uint8Array>();
+  readonly notices: NoticeCode[] = [];
+  readonly changes: PeerChange[] = [];
+  demotions = 0;
+  down = false;
+  link = 0;
+  sync: { engine: Sync; link: number };
+  readonly #options: Partial<SyncOptions> & { bootedAt?: number };
+  #nextId = 1n;
+  #starts = 0;
+
+  constructor(
+    readonly world: World,
+    readonly name: string,
+    options: Partial<SyncOptions> & { bootedAt?: number },
+  ) {
+    this.id = nodeId(name);
+    this.#options = options;
+    this.sync = this.#daemon(undefined);
+  }
+
+  get engine(): Sync {
+    return this.sync.engine;
+  }
+
+  /** The daemon dies without a word, and a new one starts over the same kernel. */
+  restart(incarnation?: bigint): void {
+    this.link++;
+    this.sync = this.#daemon(incarnation);
+    this.resync();
+  }
+
+  resync(): void {
+    this.engine.resyncBegin();
+    for (const record of this.kernel.values()) this.engine.resyncRecords(record);
+    this.engine.resyncEnd();
+  }
+
+  /** A splice is born here, or a batch of them in one turn. */
+  open(count = 1): RecordView[] {
+    const records = Array.from({ length: count }, () => this.record());
+    this.emit(EventType.NEW, ...records);
+    return records;
+  }
+
+  record(): RecordView {
+    const record = newRecord();
+    const id = this.#nextId++;
+    record.id = id;
+    record.incarnation = 1_700_000_000_000_000n;
+    record.origin = this.id;
+    record.owner = this.id;
+    record.epoch = Math.max(1, this.engine.epoch);
+    record.generation = 1;
+    record.remainingMs = 432_000_000;
+    record.setState(0, State.SPLICED);
+    record.setState(1, State.SPLICED);
+    record.setSeqDelta(0, Number(id & 0xffffffffn));
+    record.tuple(0).source = '10.1.0.2';
+    record.tuple(0).sourcePort = Number(id % 60000n);
+    return record;
+  }
+
+  change(record: RecordView): void {
+    record.generation++;
+    record.setState(0, State.FIN_RELAYED);
+    this.emit(EventType.UPDATE, record);
+  }
+
+  close(...records: RecordView[]): void {
+    this.emit(EventType.DESTROY, ...records);
+  }
+
+  emit(type: number, ...records: RecordView[]): void {
+    const events = new Uint8Array(records.length * EVENT_SIZE);
+    const view = new DataView(events.buffer);
+    for (const [index, record] of records.entries()) {
+      view.setUint32(index * EVENT_SIZE + EventOffset.type, type, true);
+      events.set(record.slice, index * EVENT_SIZE + EventOffset.record);
+      if (type === EventType.DESTROY) this.kernel.delete(record.identity);
+      else this.kernel.set(record.identity, record.slice.slice());
+    }
+    this.engine.local(events);
+  }
+
+  /** Take over what the others owned. */
+  commit(): number {
+    let ours = 0;
+    for (const chunk of this.engine.plan()) {
+      for (let at = 0; at < chunk.length; at += RECORD_SIZE) {
+        const record = new RecordView(chunk, at);
+        this.kernel.set(record.identity, record.slice.slice());
+      }
+      ours += this.engine.committed(chunk, new Uint32Array(chunk.length / RECORD_SIZE));
+    }
+    return ours;
+  }
+
+  external(of: Node): Cache | undefined {
+    return this.engine.external.get(of.id);
+  }
+
+  #daemon(incarnation: bigint | undefined): { engine: Sync; link: number } {
+    const { world } = this;
+    const link = this.link;
+    const alive = () => link === this.link;
+    const bootedAt = this.#options.bootedAt ?? 0;
+    const engine = new Sync({
+      node: this.id,
+      name: this.name,
+      incarnation: incarnation ?? 1_800_000_000_000_000n + BigInt(++this.#starts),
+      clock: {
+        now: () => world.now + bootedAt,
+        after: (ms, fn) => world.after(ms, () => (alive() ? fn() : undefined)),
+      },
+      random: { u32: () => Math.floor(world.random() * 2 ** 32) },
+      link: {
+        mtu: 1472,
+        send: (datagram) => {
+          if (alive()) world.carry(this, datagram);
+          return true;
+        },
+        stats: () => ({}),
+      },
+      hashLimit: 8192,
+      resendQueueSize: 4096,
+      events: {
+        demoted: (records) => {
+          for (let at = 0; at < records.length; at += RECORD_SIZE) {
+            this.kernel.delete(new RecordView(records, at).identity);
+            this.demotions++;
+          }
+        },
+        syncChanged: () => {},
+        peerChanged: (_, change) => this.changes.push(change),
+        epochChanged: () => {},
+        notice: (code) => this.notices.push(code),
+      },
+      ...this.#options,
+    });
+    return { engine, link };
+  }
+}
+
+/** What a cache holds, times aside: comparable with another one. */
+export function content(cache: Cache | undefined): string[] {
+  const lines: string[] = [];
+  for (const chunk of cache?.chunks() ?? []) {
+    for (let at = 0; at < chunk.length; at += RECORD_SIZE) {
+      const record = new RecordView(chunk, at);
+      record.remainingMs = 0;
+      record.idleMs = 0;
+      lines.push(`${record.identity} ${Buffer.from(record.slice).toString('latin1')}`);
+    }
+  }
+  return lines.sort();
+}
+
+/** Does every other live node hold exactly what each node owns? */
+export function converged(...nodes: Node[]): boolean {
+  return nodes.every((owner) => {
+    const owned = content(owner.engine.internal).join('\n');
+    return nodes.every(
+      (other) => other === owner || content(other.external(owner)).join('\n') === owned,
+    );
+  });
+}
