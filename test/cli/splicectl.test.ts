@@ -150,16 +150,12 @@ function refused({ status, out, err }: Outcome, expected: number, message: strin
 
 refusals('of the command line: status 2', async ({ at }) => {
   const wrong: readonly [string[], string][] = [
-    [[], 'no command is given'],
     [['verify'], '"verify" is no command of splicectl: expected one of status, dump'],
     [['dump', 'all'], 'Expected all to be one of: internal, external, kernel'],
-    [['dump'], 'what'],
     [['-i', '-x', '--json'], 'cannot also be provided'],
     [['-k', '--now'], 'Nonexistent flag: --now'],
     [['-c', 'lb-b'], 'Unexpected argument: lb-b'],
-    [['-c', '-k'], '-c and -k are two commands'],
     [['-i', '--src', 'lb-b'], '--src lb-b: expected an address'],
-    [['-S', at.path, '-C', '/x', '-c'], 'cannot also be provided'],
     [['-C', `${at.dir}/none.conf`, 'status'], 'none.conf:1:1: the file cannot be read (ENOENT)'],
   ];
   // Two at a time, for there are two processors.
@@ -213,14 +209,14 @@ streams.before((context) => {
 });
 streams.after(({ at }) => at.remove());
 
-streams('a dump of 100,000 splices at a bounded size, through a slow pipe', async ({ at }) => {
+streams('a dump of 50,000 splices at a bounded size, through a slow pipe', async ({ at }) => {
   const chunk = records(5000);
   const control = await serve(
     at.path,
     noting([], {
       dump: async (_, reply) => {
-        for (let i = 0; i < 20; i++) await reply.records(chunk);
-        return { records: 100_000 };
+        for (let i = 0; i < 10; i++) await reply.records(chunk);
+        return { records: 50_000 };
       },
     }),
   );
@@ -236,9 +232,9 @@ streams('a dump of 100,000 splices at a bounded size, through a slow pipe', asyn
     }
   })();
   await within(9000, 'the dump', counted);
-  assert.is(lines, 100_003);
+  assert.is(lines, 50_003);
   assert.is(rest, '</conntrack>\n');
-  assert.ok(peak < 160 << 20, `${peak} bytes, of 95 MB of XML`);
+  assert.ok(peak < 140 << 20, `${peak} bytes, of 48 MB of XML`);
   await control.close();
 });
 
