@@ -3,7 +3,7 @@ import { parseArgs } from 'node:util';
 import { holds, type Mode } from './account.js';
 import { Lab, LabError, removeLeftovers } from './lab.js';
 import { whatIsMissing } from './preflight.js';
-import { Json, Plain, type Screen, Terminal } from './screen.js';
+import { Json, Plain, type Screen, TERMINAL_ROWS_MIN, Terminal } from './screen.js';
 import { Takeover } from './takeover.js';
 
 const USAGE = `usage: npm run demo -- [options]
@@ -54,7 +54,8 @@ function options(args: string[]): Options {
 
 function screenFor(o: Options): Screen {
   if (o.json) return new Json();
-  return process.stdout.isTTY ? new Terminal() : new Plain();
+  const room = process.stdout.isTTY && process.stdout.rows >= TERMINAL_ROWS_MIN;
+  return room ? new Terminal() : new Plain();
 }
 
 function lookAround(lab: Lab): string[] {

@@ -135,8 +135,8 @@ export function summary(r: Result): string[] {
     line('uploads', r.uploads),
     line('together', r),
     '',
-    `  Under way when lb-a ${verb}: ${r.live_at_takeover}. Of these lb-b held a copy of ` +
-      `${r.replicated_at_takeover}, and ${r.broken_replicated === 0 ? 'all of them came through' : `${r.broken_replicated} of them BROKE`}.`,
+    `  Under way when lb-a ${verb}: ${r.live_at_takeover}; lb-b had copies of ${r.replicated_at_takeover}, and ` +
+      `${r.broken_replicated === 0 ? 'all of these came through' : `${r.broken_replicated} of these BROKE`}.`,
   ];
   const rest = Object.entries(r.unreplicated);
   if (rest.length > 0) {

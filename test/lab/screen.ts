@@ -15,6 +15,21 @@ function stamp(from: number): string {
   return `${((performance.now() - from) / 1000).toFixed(1).padStart(5)} s`;
 }
 
+const COLOURS: [RegExp, number][] = [
+  [/● ACTIVE/, 32],
+  [/✗ DEAD|DEAD|BROKE/, 31],
+  [/◐ taking over/, 33],
+  [/█+/, 36],
+];
+
+function coloured(line: string): string {
+  if (process.env.NO_COLOR) return line;
+  return COLOURS.reduce(
+    (text, [what, colour]) => text.replace(what, (found) => `\x1b[1;${colour}m${found}\x1b[0m`),
+    line,
+  );
+}
+
 /** A terminal: one picture, drawn over itself, with what happened above it. */
 export class Terminal implements Screen {
   #height = 0;
@@ -46,11 +61,16 @@ export class Terminal implements Screen {
     // A gap between what happened and the picture, so that they do not run together.
     const picture = this.#last.length > 0 ? ['', ...this.#last] : [];
     const width = this.#out.columns || 100;
-    const lines = [...above, ...picture].map((l) => `\x1b[2K${[...l].slice(0, width).join('')}`);
+    const lines = [...above, ...picture].map(
+      (line) => `\x1b[2K${coloured([...line].slice(0, width).join(''))}`,
+    );
     this.#out.write(`${up}\r${lines.join('\n')}${lines.length > 0 ? '\n' : ''}\x1b[J`);
     this.#height = picture.length;
   }
 }
+
+/** Rows that the picture and some of what happened need; in fewer it would be drawn in the wrong place. */
+export const TERMINAL_ROWS_MIN = 22;
 
 /** No terminal: lines that make sense in a log, one of counts a second. */
 export class Plain implements Screen {

@@ -105,14 +105,18 @@ export class Takeover {
     }
   }
 
-  #say(text: string): void {
-    this.#headline = text;
+  /** What happened, and what it means for somebody who sees this for the first time. */
+  #say(text: string, meaning: string): void {
+    this.#headline = meaning;
     this.screen.tell(text);
   }
 
   async #start(): Promise<void> {
     const { lab, a, b } = this;
-    this.#say(`starting ${WEB_SERVERS.length} nginx, and spliced, switchd and keepalived twice`);
+    this.#say(
+      `starting ${WEB_SERVERS.length} nginx, and spliced, switchd and keepalived twice`,
+      'Every box is a network namespace; every program in it is the real one.',
+    );
     startWebServers(lab, this.#content, this.#pace);
     for (const balancer of [a, b]) balancer.startDaemon();
     await this.traffic.prepare();
@@ -142,25 +146,31 @@ export class Takeover {
     finished.catch(() => {});
     this.#say(
       `transfers begin, ${Math.round((options.flows * 1000) / options.startsOverMs)} a second, through lb-a`,
+      'lb-a splices each new transfer, and its record reaches lb-b milliseconds later.',
     );
     await pause(options.startsOverMs * TAKEOVER_SHARE - WATCH_AHEAD_MS);
     uploads.every(WATCH_UPLOADS_FAST_MS);
     await pause(WATCH_AHEAD_MS);
 
+    // Nothing passes lb-b before it has the address: the first byte after that is the first it moved.
+    let served = 0;
+    traffic.onBytes = () => {
+      if (watch.b.came > 0) served ||= performance.now();
+    };
     const moment =
       options.mode === 'crash'
         ? await this.#crash(traffic)
         : await this.#handOver(traffic, watch.a);
     await lab.until('the address on lb-b', 20, () => watch.b.came > 0);
     this.#roles['lb-b'] = 'ACTIVE';
-    this.#say(`lb-b has the address, ${Math.round(watch.b.came - moment.at)} ms later`);
-    // Nothing passes lb-b before that: the first byte after it is the first that lb-b moved.
-    await lab.until('the first byte by way of lb-b', 20, () =>
-      traffic.transfers.some((t) => t.lastByteAt > watch.b.came),
-    );
-    const served = performance.now();
     this.#say(
-      `the transfers go on through lb-b, ${Math.round(served - moment.at)} ms after the last byte through lb-a`,
+      `lb-b has the address, ${Math.round(watch.b.came - moment.at)} ms later`,
+      'keepalived has moved the address; spliced puts the copies into the kernel of lb-b.',
+    );
+    await lab.until('the first byte by way of lb-b', 20, () => served > 0);
+    this.#say(
+      `the transfers go on through lb-b, ${Math.round(served - moment.at)} ms after lb-a ${options.mode === 'crash' ? 'died' : 'let go'}`,
+      'The same TCP connections, on another machine. Clients and servers repeat what was lost.',
     );
     const held = new Set(moment.held);
     for (const port of await this.b.portsHeldFor('lb-a')) held.add(port);
@@ -169,7 +179,8 @@ export class Takeover {
     uploads.every(WATCH_UPLOADS_SLOW_MS);
     await finished;
     uploads.stop();
-    this.#say('all transfers have ended');
+    this.#say('all transfers have ended', 'The last byte has been compared.');
+    this.screen.show(await this.#view(0));
     return account(
       traffic.transfers,
       { ...moment, held },
@@ -194,6 +205,7 @@ export class Takeover {
     const states = this.a.statesByPort();
     this.#say(
       `lb-a is DEAD: cables pulled, processes killed, ${traffic.live.length} transfers under way`,
+      'Nobody answers at the address. Clients and servers send again, and wait.',
     );
     return { at, held, states };
   }
@@ -202,6 +214,7 @@ export class Takeover {
   async #handOver(traffic: Traffic, watch: AddressWatch): Promise<AtTakeover> {
     this.#say(
       `lb-a is told to hand over: splicectl handover, ${traffic.live.length} transfers under way`,
+      'lb-a takes nothing new, and waits until lb-b has the record of everything it carries.',
     );
     const before = performance.now();
     traffic.takeover(before);
@@ -211,7 +224,10 @@ export class Takeover {
     const states = this.a.statesByPort();
     this.#roles['lb-a'] = 'standby';
     this.#roles['lb-b'] = 'taking over';
-    this.#say(`lb-a lets go, ${Math.round(watch.went - before)} ms after it was told`);
+    this.#say(
+      `lb-a lets go, ${Math.round(watch.went - before)} ms after it was told`,
+      'The address moves.',
+    );
     return { at: watch.went, held, states };
   }
 

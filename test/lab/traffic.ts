@@ -17,6 +17,8 @@ export interface TrafficOptions {
 export class Traffic {
   /** Those that have begun. */
   readonly transfers: Transfer[] = [];
+  /** Called when bytes of any transfer have arrived. */
+  onBytes: (() => void) | undefined;
   #ready: Transfer[] = [];
   #takeoverAt = Number.POSITIVE_INFINITY;
 
@@ -57,6 +59,7 @@ export class Traffic {
 
   #begin(transfer: Transfer): void {
     transfer.takeover(this.#takeoverAt);
+    transfer.onBytes = () => this.onBytes?.();
     transfer.begin();
     this.transfers.push(transfer);
   }

@@ -45,6 +45,8 @@ export class Transfer {
   /** The longest pause that ended after the takeover began, in ms. */
   stall = 0;
   readonly done: Promise<void>;
+  /** Called when bytes have arrived. */
+  onBytes: (() => void) | undefined;
   #takeoverAt = Number.POSITIVE_INFINITY;
   readonly #child: ChildProcess;
 
@@ -129,5 +131,6 @@ export class Transfer {
     if (now > this.#takeoverAt) this.stall = Math.max(this.stall, now - this.lastByteAt);
     this.bytes = bytes;
     this.lastByteAt = now;
+    this.onBytes?.();
   }
 }
