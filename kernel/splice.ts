@@ -31,6 +31,8 @@ export const REFUSALS = {
   not_ipv4: 'a leg is not an IPv4 connection',
   not_established: 'a connection is closing or closed',
   tcp_option: 'a connection uses MD5, AO or MPTCP',
+  sack_mismatch:
+    'one leg has SACK (RFC 2018) and the other has not: losses would stall it for seconds',
   write_pending: 'a socket still has data to write',
   tuple_taken: 'another splice has this address pair',
   table_full: 'the splice table is full',
@@ -92,6 +94,14 @@ function judge(leg: Leg): RefusalReason | undefined {
   if (seen.unspliceable) return 'tcp_option';
   if (leg.socket.writableLength > 0) return 'write_pending';
   return undefined;
+}
+
+/**
+ * A sender that was promised SACK does not count plain duplicate ACKs: each loss would cost it a
+ * retransmission timeout. connect() sees to it that the server leg has none when the client's has none.
+ */
+function disagree(client: Leg, server: Leg): RefusalReason | undefined {
+  return snapshot(client.fd)?.sack === snapshot(server.fd)?.sack ? undefined : 'sack_mismatch';
 }
 
 function reasonOf(errno: number): RefusalReason {
@@ -222,7 +232,11 @@ export async function splice(
   const clientLeg = legOf(client, fromClient);
   const serverLeg = legOf(server, fromServer);
   if (!clientLeg || !serverLeg) return refuse('not_established');
-  let reason = judge(clientLeg) ?? judge(serverLeg) ?? hold(clientLeg, serverLeg);
+  let reason =
+    judge(clientLeg) ??
+    judge(serverLeg) ??
+    disagree(clientLeg, serverLeg) ??
+    hold(clientLeg, serverLeg);
   reason ??= await settleAndActivate(
     clientLeg,
     serverLeg,
