@@ -25,6 +25,7 @@ const CAUGHT_UP_LOOK_MS = 50;
 type Parts = Awaited<ReturnType<Daemon['open']>>;
 
 export class Daemon {
+  /** Set while it starts, and from then on. */
   private parts: Parts | undefined;
   private stopping = false;
   /** The engine has been in sync once: what the peers owned at this start is known. */
@@ -39,15 +40,28 @@ export class Daemon {
   async start(): Promise<void> {
     const parts = await this.open();
     this.parts = parts;
+    try {
+      await this.bringUp(parts);
+    } catch (error) {
+      this.stopping = true;
+      await this.letGo(parts);
+      throw error;
+    }
+    // Told to end before it was up.
+    if (this.stopping) await this.letGo(parts);
+  }
+
+  private async bringUp(parts: Parts): Promise<void> {
     const { datapath, follower, ownership, sync, watch, track } = parts;
     ownership.start();
-    track.write('outOfSync');
+    watch.start();
+    // A daemon that is restarted on the active node must not make VRRP think ill of it.
+    track.write(watch.here.length > 0 ? 'inSync' : 'outOfSync');
     follower.start();
     await follower.resync('start');
     sync.start();
     this.caughtUp ||= sync.inSync;
     this.writeTrack();
-    watch.start();
     this.log.info(
       {
         adopted: datapath.adopted,
@@ -59,20 +73,25 @@ export class Daemon {
     );
   }
 
-  /** Lets go of everything; the datapath and its splices go on. */
+  /** The datapath and its splices go on. */
   async stop(): Promise<void> {
     if (this.stopping) return;
     this.stopping = true;
-    const { parts } = this;
-    if (!parts) return;
-    parts.watch.stop();
-    parts.ownership.stop();
-    await parts.control.close();
-    parts.follower.stop();
-    parts.sync.stop();
+    if (this.parts) await this.letGo(this.parts);
+  }
+
+  private async letGo(parts: Parts): Promise<void> {
+    const { watch, control, ownership, follower, sync, link, datapath, track } = parts;
+    watch.stop();
+    await control.close();
+    await ownership.stop();
+    await follower.stop();
+    // With no daemon nobody commits: VRRP should not choose this node. The active one stays.
+    if (watch.here.length === 0 && track.state !== undefined) track.write('outOfSync');
+    sync.stop();
     await turn(); // its last datagrams leave with the next turn
-    parts.link.close();
-    parts.datapath.close();
+    link.close();
+    datapath.close();
     this.log.info('stopped');
   }
 
@@ -217,12 +236,16 @@ export class Daemon {
   private writeTrack(afterHandover = false): void {
     const { parts, log } = this;
     if (!parts || (parts.handover.active && !afterHandover)) return;
-    // The primary is what the others are held to: whatever it waits for, it must not lose the role.
-    const primary = parts.ownership.role === 'primary';
-    const state = primary || parts.sync.inSync ? 'inSync' : 'outOfSync';
+    // The active node is what the others are held to: whatever it waits for, it must stay that.
+    const active = parts.ownership.role === 'primary' || parts.watch.here.length > 0;
+    const state = active || parts.sync.inSync ? 'inSync' : 'outOfSync';
     if (parts.track.state === state) return;
-    parts.track.write(state);
-    log.info({ state }, 'track file');
+    try {
+      parts.track.write(state);
+      log.info({ state }, 'track file');
+    } catch (error) {
+      log.error((error as Error).message);
+    }
   }
 
   /** What VRRP has really done. It says so itself by its script, a process or two later. */

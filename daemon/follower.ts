@@ -35,8 +35,10 @@ export class Follower {
     this.ring = this.datapath.watch((events, count, lost) => this.take(events, count, lost));
   }
 
-  stop(): void {
+  /** Resolves when a resync that is under way has come to its end. */
+  async stop(): Promise<void> {
     this.ring?.close();
+    await this.last;
   }
 
   /**

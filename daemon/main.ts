@@ -70,7 +70,7 @@ async function main(args: string[]): Promise<void> {
 async function serve(settings: Settings): Promise<void> {
   // Nobody reads the standard output of a process that -d has started.
   const logFile = settings.logFile ?? (process.connected ? LOG_FILE_DEFAULT : undefined);
-  const log = openLog(logFile, settings.nodeName);
+  const { log, reopen } = openLog(logFile, settings.nodeName);
   // Loaded late: it opens libbpf, which checking a file (-t) does not need.
   const { Daemon } = await import('./daemon.js');
   // A takeover happens when the machine is busiest: it must not wait for its own proxy.
@@ -83,7 +83,10 @@ async function serve(settings: Settings): Promise<void> {
       void daemon.stop();
     });
   }
-  process.on('SIGHUP', () => daemon.reload());
+  process.on('SIGHUP', () => {
+    reopen();
+    daemon.reload();
+  });
   await daemon.start();
   reportReady();
 }

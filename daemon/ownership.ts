@@ -73,9 +73,11 @@ export class Ownership {
     this.arm();
   }
 
-  stop(): void {
+  /** Resolves when a commit that is under way has come to its end. */
+  async stop(): Promise<void> {
     clearTimeout(this.takenOver);
     clearTimeout(this.reclaim);
+    await this.last;
   }
 
   /**

@@ -48,14 +48,14 @@ export class Node {
     this.socket = lab.path(name, 'ctl');
     this.pinPath = join(lab.mount('bpf', `${name}-bpf`), 'spliced');
     this.trackFile = lab.path(name, 'track');
-    this.config = this.configure('2');
+    this.config = this.configure();
   }
 
-  /** Writes the configuration anew. */
-  configure(guardTimeout: string): string {
+  /** Writes the configuration anew, altered by `edit`; returns its path. */
+  configure(edit: (text: string) => string = (text) => text): string {
     return this.lab.write(
       join(this.name, 'spliced.conf'),
-      `Sync {
+      edit(`Sync {
   Mode FTFW { PurgeTimeout 5 }
   Multicast { IPv4_address 225.0.0.50 Group 3780 Interface eth2 IPv4_interface ${this.address} }
 }
@@ -68,10 +68,10 @@ Kernel {
 General { NodeName ${this.name} UNIX { Path ${this.socket} } }
 Failover {
   VirtualAddress ${VIRTUAL} dev eth0
-  GuardTimeout ${guardTimeout}
+  GuardTimeout 2
   TrackFile ${this.trackFile}
 }
-`,
+`),
     );
   }
 
@@ -109,8 +109,15 @@ Failover {
     }
   }
 
+  /** It answers. */
+  async serves(): Promise<void> {
+    const answers = async (): Promise<boolean> => (await this.status()) !== undefined;
+    await until(`${this.name} serves: ${this.logFile}`, 15, answers);
+  }
+
+  /** It answers, and has heard what there is to hear. */
   async ready(): Promise<void> {
-    await until(`${this.name} serves: ${this.logFile}`, 15, async () => {
+    await until(`${this.name} is in sync: ${this.logFile}`, 15, async () => {
       return (await this.status())?.in_sync === true;
     });
   }
