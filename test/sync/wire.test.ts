@@ -1,0 +1,166 @@
+// What comes from the network is taken whole or rejected by name, and a rejection changes nothing.
+import { readFileSync } from 'node:fs';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { RECORD_SIZE, RecordOffset } from '../../kernel/record/layout.js';
+import {
+  HEADER_SIZE,
+  parse,
+  REJECTIONS,
+  SEGMENT_SIZE,
+  Segment,
+  Type,
+  WIRE_VERSION,
+  Writer,
+  writeU64,
+} from '../../sync/wire.js';
+import { content, generator, type Node, World } from './world.js';
+
+const wire = suite('wire');
+
+/** A running pair, and a sound DATA datagram of a's with two records, which b has not seen yet. */
+function scene(): { world: World; a: Node; b: Node; data: Uint8Array } {
+  const world = new World(1);
+  const a = world.node('lb-a');
+  const b = world.node('lb-b');
+  a.engine.start();
+  b.engine.start();
+  a.open(5);
+  world.run(200);
+  world.recording = [];
+  world.lose = () => true;
+  a.open(2);
+  return { world, a, b, data: world.recording[0] };
+}
+
+function patched(datagram: Uint8Array, patch: (view: DataView) => void): Uint8Array {
+  const copy = datagram.slice();
+  patch(new DataView(copy.buffer));
+  return copy;
+}
+
+const RECORD = HEADER_SIZE + SEGMENT_SIZE;
+
+const FORGERIES: [string, (d: Uint8Array, b: Node) => Uint8Array][] = [
+  ['short', (d) => d.slice(0, HEADER_SIZE - 1)],
+  ['short', () => new Uint8Array(0)],
+  ['magic', (d) => patched(d, (v) => v.setUint8(0, 0))],
+  ['version', (d) => patched(d, (v) => v.setUint8(4, WIRE_VERSION + 1))],
+  ['type', (d) => patched(d, (v) => v.setUint8(5, 9))],
+  ['key', (d) => patched(d, (v) => v.setUint8(7, 1))],
+  ['sender', (d) => patched(d, (v) => v.setUint32(8, 0, true))],
+  ['length', (d) => d.slice(0, d.length - 1)],
+  ['length', (d) => Uint8Array.from([...d, 0])],
+  ['range', (d) => patched(d, (v) => v.setUint32(36, 0xffffffff, true))],
+  ['range', (d) => patched(d, (v) => writeU64(v, 32, 0))],
+  ['range', (d) => patched(d, (v) => writeU64(v, 40, 1000))],
+  ['segment', (d) => patched(d, (v) => v.setUint16(HEADER_SIZE + 2, 60_000, true))],
+  ['segment', (d) => patched(d, (v) => v.setUint8(HEADER_SIZE + 1, 1))],
+  ['segment_place', (d) => patched(d, (v) => v.setUint8(5, Type.HELLO))],
+  ['record_version', (d) => patched(d, (v) => v.setUint8(RECORD + RecordOffset.version, 9))],
+  ['record_owner', (d) => patched(d, (v) => v.setUint32(RECORD + RecordOffset.owner, 5, true))],
+  ['record_origin', (d) => patched(d, (v) => v.setUint32(RECORD + RecordOffset.origin, 0, true))],
+  ['record_state', (d) => patched(d, (v) => v.setUint8(RECORD + RecordOffset.state, 1))],
+  [
+    'record_state', // of the second record: the first one is not taken either
+    (d) => patched(d, (v) => v.setUint8(RECORD + RECORD_SIZE + RecordOffset.state + 1, 7)),
+  ],
+  ['old_incarnation', (d) => patched(d, (v) => writeU64(v, 16, 1))],
+  ['own', ownOf],
+];
+
+for (const [name, forge] of FORGERIES) {
+  wire(`a forged datagram is counted as ${name} and changes nothing`, () => {
+    const { a, b, data } = scene();
+    const before = content(b.external(a));
+    b.engine.receive(forge(data, b));
+    assert.is(b.engine.stats().network[`rejected_${name}`], 1);
+    assert.equal(content(b.external(a)), before);
+    b.engine.receive(data);
+    assert.is(b.external(a)?.size, 7, 'the sound one is taken all the same');
+  });
+}
+
+function ownOf(data: Uint8Array, b: Node): Uint8Array {
+  return patched(data, (view) => {
+    view.setUint32(8, b.id, true);
+    for (let at = RECORD; at < data.length; at += RECORD_SIZE) {
+      view.setUint32(at + RecordOffset.owner, b.id, true);
+    }
+  });
+}
+
+wire('a datagram cut off anywhere, or with any octet changed, is never misread', () => {
+  const { a, b, data } = scene();
+  const random = generator(5);
+  for (let cut = 0; cut < data.length; cut++) {
+    assert.type(parse(data.slice(0, cut)), 'string');
+  }
+  for (let i = 0; i < 20_000; i++) {
+    const noise = data.slice(0, 1 + Math.floor(random() * data.length));
+    for (let n = 0; n < 4; n++) {
+      noise[Math.floor(random() * noise.length)] = Math.floor(random() * 256);
+    }
+    const parsed = parse(noise);
+    if (typeof parsed === 'string') assert.ok(REJECTIONS.includes(parsed));
+    else for (const s of parsed.segments) assert.ok(s.at + s.count * s.size <= noise.length);
+  }
+  for (let i = 0; i < 2000; i++) {
+    const noise = Uint8Array.from({ length: Math.floor(random() * 1500) }, () => random() * 256);
+    b.engine.receive(noise);
+  }
+  assert.is(b.external(a)?.size, 5);
+});
+
+wire('a forged acknowledgement of what was never sent is refused', () => {
+  const { a, b } = scene();
+  const writer = new Writer(1472);
+  const report = writer.finish({
+    type: Type.REPORT,
+    sender: b.id,
+    receiver: a.id,
+    incarnation: Number(a.engine.peers()[0].incarnation),
+    receiverIncarnation: Number(b.engine.peers()[0].incarnation),
+    sequence: 1,
+    oldest: 1,
+    ack: 1_000_000,
+  });
+  a.engine.receive(report);
+  assert.is(a.engine.stats().network.rejected_ack_beyond, 1);
+  assert.is(a.engine.unacknowledged(), 2);
+});
+
+wire('segments that a later version may add are skipped and counted', () => {
+  const { a, b, data } = scene();
+  const longer = new Uint8Array(data.length + 7);
+  longer.set(data);
+  longer.set([200, 1, 3, 0, 1, 2, 3], data.length);
+  new DataView(longer.buffer).setUint16(60, longer.length - HEADER_SIZE, true);
+  b.engine.receive(longer);
+  assert.is(b.external(a)?.size, 7);
+  assert.is(b.engine.stats().network.rx_unknown_segments, 1);
+});
+
+wire('another node under the same name is told apart from an echo', () => {
+  const world = new World(2);
+  const a = world.node('lb-a');
+  const twin = world.node('lb-a', { hashLimit: 16 });
+  a.engine.start();
+  world.run(10);
+  twin.restart(1_900_000_000_000_000n);
+  twin.engine.start();
+  world.run(10);
+  assert.ok(a.notices.includes('twin'));
+  assert.ok(a.engine.stats().network.rejected_twin > 0);
+  assert.ok(twin.engine.stats().network.rejected_own >= 0);
+  assert.is(a.engine.peers().length, 0);
+});
+
+wire('the document names every rejection, type and segment', () => {
+  const text = readFileSync(new URL('../../docs/wire.md', import.meta.url), 'utf8');
+  for (const name of [...REJECTIONS, ...Object.keys(Type), ...Object.keys(Segment)]) {
+    assert.ok(text.includes(`\`${name}\``), `docs/wire.md does not mention ${name}`);
+  }
+});
+
+wire.run();
