@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { networkInterfaces } from 'node:os';
 
-/** Those of the addresses that stand on an interface of this host. */
+/** Those of the addresses that stand on an interface of this host which is up and has a carrier. */
 export function present(addresses: readonly string[]): string[] {
   const mine = new Set<string>();
   for (const list of Object.values(networkInterfaces())) {
