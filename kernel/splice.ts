@@ -4,7 +4,7 @@
  * are closed without either noticing.
  *
  *   stop reading → reserve → hold both legs → read all that is acknowledged → settle, activate
- *   → write what was read → each leg acknowledged: commit, close silently
+ *   → write what was read → both legs acknowledged: commit, close silently
  */
 import type { Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -179,33 +179,36 @@ function abort(client: Socket, server: Socket, legs: LegAddresses[] = []): void 
   libc.close(spare);
 }
 
-/** Write what was read, wait until it is acknowledged, close leg by leg. */
+/**
+ * Write what was read, and wait until both ends have acknowledged it. Only then are the sockets closed:
+ * should one end never take its bytes, the other can still be told.
+ */
 async function commit(client: Leg, server: Leg): Promise<SpliceOutcome> {
-  const legs = [server, client];
-  for (const { socket } of legs) socket.on('error', () => socket.destroy());
+  const sockets = [client.socket, server.socket];
+  for (const socket of sockets) socket.on('error', () => socket.destroy());
   for (const [to, from] of [[server, client] as const, [client, server] as const]) {
     for (const piece of from.read) to.socket.write(piece);
   }
+  const waiting = new Set([server, client]);
   const begun = performance.now();
   for (let delay = COMMIT_DELAY_MS; ; delay = Math.min(delay * 1.5, COMMIT_DELAY_MAX_MS)) {
-    for (const leg of [...legs]) {
+    for (const leg of waiting) {
       const fd = fdOf(leg.socket);
       const error = fd === undefined ? Errno.ENOENT : spliceCall(fd, SocketOption.COMMIT);
-      if (error === Errno.EAGAIN) continue;
-      if (error === 0) {
-        closeSilently(leg.socket);
-        legs.splice(legs.indexOf(leg), 1);
-        continue;
+      if (error === 0) waiting.delete(leg);
+      if (error === 0 || error === Errno.EAGAIN) continue;
+      if (error === Errno.ECONNRESET) {
+        sockets.forEach(closeSilently); // both ends know: an RST has passed between them
+        return 'reset';
       }
-      // torn down by an RST that reached both ends, or the far end never took the proxy's own data
-      if (error !== Errno.ECONNRESET) abort(client.socket, server.socket, [client.addresses]);
-      for (const { socket } of legs) {
-        if (error === Errno.ECONNRESET) closeSilently(socket);
-        else socket.resetAndDestroy();
-      }
-      return error === Errno.ECONNRESET ? 'reset' : 'aborted';
+      abort(client.socket, server.socket, [client.addresses]);
+      for (const socket of sockets) socket.resetAndDestroy();
+      return 'aborted';
     }
-    if (legs.length === 0) return 'committed';
+    if (waiting.size === 0) {
+      sockets.forEach(closeSilently);
+      return 'committed';
+    }
     const late = performance.now() - begun > COMMIT_PATIENCE_MS;
     await sleep(late ? COMMIT_DELAY_LATE_MS : delay);
   }

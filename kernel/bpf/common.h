@@ -17,6 +17,7 @@
 #define AF_INET 2
 #define IPPROTO_TCP 6
 #define TCP_STATE_ESTABLISHED 1
+#define TCP_STATE_CLOSE 7
 #define TCP_STATE_LISTEN 10
 
 #define NS_PER_MS 1000000ull

@@ -288,6 +288,9 @@ static __always_inline int call_commit(struct found *f, const struct socket_view
 		if (control_state(c, leg) < SPLICE_PRE_SPLICED)
 			return -ERRNO_INVAL;
 		if (v->snd_una != e->live.own_end[leg]) {
+			/* it will never be acknowledged: retransmission has been given up */
+			if (v->state == TCP_STATE_CLOSE)
+				return -ERRNO_NOTCONN;
 			/* the news may have missed the socket: the next packet brings it again */
 			e->live.local_next[leg] = v->rcv_nxt;
 			e->live.copied &= ~(1 << leg);

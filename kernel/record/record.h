@@ -265,7 +265,7 @@ enum splice_sockopt {
 				 * translation begins. EAGAIN as above */
 	SPLICE_SO_COMMIT = 6,	/* set on either socket: EAGAIN while own data is unacknowledged; 0: the
 				 * leg is SPLICED, close the socket in repair mode. ECONNRESET: torn down
-				 * meanwhile, close it likewise */
+				 * meanwhile, close it likewise. ENOTCONN: the socket gave up before */
 	SPLICE_SO_ABORT = 7,	/* set on either socket, or on any with the client's tuple in the call:
 				 * forget the entry. ENOENT */
 	SPLICE_SO_SERVICE = 8,	/* set on any socket: struct splice_service, the one to count */

@@ -11,6 +11,7 @@ import { KernelError } from '../../kernel/error.js';
 import { RECORD_SIZE, State } from '../../kernel/record/layout.js';
 import { RecordView } from '../../kernel/record/record.js';
 import { liveCount, type Service } from '../../kernel/service.js';
+import { fdOf, IPPROTO_TCP, setInteger } from '../../kernel/socket.js';
 import { type SpliceResult, splice } from '../../kernel/splice.js';
 import { cgroupRoot } from '../support/cgroup.js';
 import { isolateOrSkip } from '../support/isolate.js';
@@ -20,6 +21,7 @@ import { TwoLegs } from './two-legs.js';
 
 await isolateOrSkip(import.meta.url);
 
+const TCP_USER_TIMEOUT = 18;
 const SERVICE: Service = {
   virtual: { address: '10.1.0.100', port: 80 },
   real: { address: '10.2.0.2', port: 9000 },
@@ -181,6 +183,21 @@ real('a real server that refuses is named, and leaves no reservation behind', as
   assert.equal(entries(), []);
   for (const socket of [client, server]) socket.resetAndDestroy();
   await transfer;
+});
+
+real("a server that never takes the proxy's own data costs both ends the connection", async () => {
+  const { client, server, head, transfer } = await begin({ verb: 'PUT', length: 100 });
+  const giveUpAfter = 300; // ms; as it comes, it would be tcp_retries2, a quarter of an hour
+  setInteger(fdOf(server) as number, IPPROTO_TCP, TCP_USER_TIMEOUT, giveUpAfter);
+  legs.lose('server', 100);
+  try {
+    const result = await splice(client, server, { toServer: head });
+    assert.is(result.spliced && (await result.committed), 'aborted');
+    assert.match((await transfer).answer, /ECONNRESET/);
+    assert.equal(entries(), []);
+  } finally {
+    legs.lose('server', 0);
+  }
 });
 
 test.run();

@@ -84,7 +84,7 @@ export class TwoLegs {
   lose(end: End, percent: number): void {
     this.in(end, 'nft', 'flush', 'ruleset');
     if (percent === 0) return;
-    const rule = `numgen random mod 100 < ${percent} drop`;
+    const rule = percent < 100 ? `numgen random mod 100 < ${percent} drop` : 'drop';
     this.in(end, 'nft', `table ip t { chain i { type filter hook input priority 0; ${rule}; }; }`);
   }
 
