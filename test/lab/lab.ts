@@ -166,9 +166,11 @@ export class Lab {
       if (dead)
         throw new LabError('ENDED_EARLY', `${dead.name} ended by itself:\n${tail(dead.log)}`);
       if (performance.now() > deadline) {
+        const logs = this.#started.map((s) => `--- ${s.name}\n${tail(s.log, 5)}`);
         throw new LabError(
           'NOT_READY',
-          `${what}: not within ${seconds} s; logs are in ${this.dir}/log`,
+          `${what}: not within ${seconds} s. The last that was logged:\n${logs.join('\n')}`,
+        ); logs are in $this.dir/log`,
         );
       }
       await new Promise((resolve) => setTimeout(resolve, 20));
