@@ -7,24 +7,15 @@ import { nodeId } from '../kernel/record/record.js';
 import type { NoticeCode, PeerInfo, SyncEngine, SyncOptions, SyncStats } from './api.js';
 import { Bulk } from './bulk.js';
 import { Cache } from './cache.js';
-import { counts } from './counts.js';
 import { SyncError } from './error.js';
 import type { Identity } from './identity.js';
+import { Inbox } from './inbox.js';
 import { Members } from './members.js';
 import { findMode, type Mode } from './modes.js';
 import { Outbox } from './outbox.js';
 import { Ownership } from './ownership.js';
 import type { Peer } from './peer.js';
-import {
-  type Datagram,
-  HeaderFlag,
-  parse,
-  REJECTIONS,
-  type Rejection,
-  readU64,
-  Segment,
-  Type,
-} from './wire.js';
+import { HeaderFlag } from './wire.js';
 
 const DEFAULTS = {
   mode: 'FTFW',
@@ -50,20 +41,12 @@ export class Sync implements SyncEngine {
   readonly #members: Members;
   readonly #ownership: Ownership;
   readonly #bulk: Bulk;
+  readonly #inbox: Inbox;
   readonly #resync = { inserted: 0, updated: 0 };
   readonly #noticedAt = new Map<NoticeCode, number>();
   #incarnation: number;
   #stopped = false;
-  readonly #counts = counts(
-    'rx_datagrams',
-    'rx_octets',
-    'rx_records',
-    'rx_gone',
-    'rx_overheard', // to another node: only its header was used
-    'rx_unknown_segments',
-    'resend_overflows',
-  );
-  readonly #rejections = counts<Rejection>(...REJECTIONS);
+  #resendOverflows = 0;
 
   constructor(options: SyncOptions) {
     this.#options = { ...DEFAULTS, ...options };
@@ -119,6 +102,17 @@ export class Sync implements SyncEngine {
       resendQueueSize: this.#options.resendQueueSize,
       inFlight: () => this.#slowest((peer) => this.#mode.unacknowledged(peer)),
     });
+    this.#inbox = new Inbox({
+      node: options.node,
+      members: this.#members,
+      ownership: this.#ownership,
+      mode: this.#mode,
+      bulk: this.#bulk,
+      incarnation: () => this.#incarnation,
+      knownAs: (incarnation, peer) => this.#knownAs(incarnation, peer),
+      twin: () => this.#twin(),
+      settle: () => this.#settle(),
+    });
   }
 
   get external(): ReadonlyMap<number, Cache> {
@@ -146,12 +140,8 @@ export class Sync implements SyncEngine {
     this.#members.stop();
   }
 
-  receive(bytes: Uint8Array): void {
-    if (this.#stopped) return;
-    this.#counts.rx_datagrams++;
-    this.#counts.rx_octets += bytes.length;
-    const rejection = this.#take(parse(bytes));
-    if (rejection) this.#rejections[rejection]++;
+  receive(datagram: Uint8Array): void {
+    if (!this.#stopped) this.#inbox.receive(datagram);
   }
 
   local(events: Uint8Array): void {
@@ -247,89 +237,19 @@ export class Sync implements SyncEngine {
         tombstones: this.#ownership.tombstones.stats(),
       },
       link: this.#options.link.stats(),
-      queue: { ...this.#mode.stats(), ...this.#bulk.counts, unacknowledged: this.unacknowledged() },
+      queue: {
+        ...this.#mode.stats(),
+        ...this.#bulk.counts,
+        resend_overflows: this.#resendOverflows,
+        unacknowledged: this.unacknowledged(),
+      },
       network: {
         ...this.#outbox.counts,
-        ...this.#counts,
+        ...this.#inbox.stats(),
         ...this.#members.counts,
-        ...Object.fromEntries(
-          Object.entries(this.#rejections).map(([name, count]) => [`rejected_${name}`, count]),
-        ),
       },
       ownership: { ...this.#ownership.counts, epoch: this.epoch },
     };
-  }
-
-  #take(datagram: Datagram | Rejection): Rejection | undefined {
-    if (typeof datagram === 'string') return datagram;
-    const { header } = datagram;
-    if (header.sender === this.#options.node) return this.#ownName(header.incarnation);
-    const peer = this.#members.hear(header);
-    if (typeof peer === 'string') return peer;
-    this.#counts.rx_unknown_segments += datagram.unknown;
-    this.#ownership.noteEpoch(header.epoch);
-    const rejection = this.#dispatch(peer, datagram);
-    this.#members.tryReconcile(peer);
-    return rejection;
-  }
-
-  #dispatch(peer: Peer, datagram: Datagram): Rejection | undefined {
-    const { header } = datagram;
-    if (header.type === Type.DATA) return this.#data(peer, datagram);
-    this.#mode.heard(peer, header);
-    if (header.type === Type.HELLO) return this.#hello(peer, datagram);
-    if (header.receiver !== 0 && header.receiver !== this.#options.node) {
-      this.#counts.rx_overheard++;
-      return undefined;
-    }
-    const meant = header.receiverIncarnation;
-    if (meant !== 0 && meant !== this.#incarnation) return 'other_start';
-    if (header.type === Type.REPORT) return this.#mode.report(peer, datagram);
-    this.#bulk.wanted(header.ack);
-    return undefined;
-  }
-
-  #data(peer: Peer, datagram: Datagram): Rejection | undefined {
-    const rejection = this.#mode.arriving(peer, datagram.header);
-    if (rejection) return rejection;
-    for (const segment of datagram.segments) {
-      for (let item = 0; item < segment.count; item++) {
-        this.#item(peer, datagram, segment.type, segment.at + item * segment.size);
-      }
-    }
-    this.#settle();
-    this.#mode.arrived(peer, datagram);
-    return undefined;
-  }
-
-  #item(peer: Peer, { bytes, view, header }: Datagram, type: number, at: number): void {
-    if (type === Segment.RECORD) {
-      this.#counts.rx_records++;
-      this.#ownership.claimed(peer, bytes, view, at, header.sequence);
-    } else if (type === Segment.GONE) {
-      this.#counts.rx_gone++;
-      this.#ownership.gone(peer, view, at, view.getUint32(at + 20, true), header.sequence);
-    } else if (type === Segment.BULK_END) {
-      this.#members.bulkEnded(peer, readU64(view, at), header.sequence);
-    }
-  }
-
-  #hello(peer: Peer, { header, segments, bytes, view }: Datagram): Rejection | undefined {
-    for (const { type, at, count, size } of segments) {
-      if (type === Segment.NAME) {
-        const name = String.fromCharCode(...bytes.subarray(at, at + count));
-        if (count === 0 || count > 63 || nodeId(name) !== peer.node) return 'name';
-        peer.name = name;
-      } else if (type === Segment.KNOWN) {
-        for (let item = at; item < at + count * size; item += size) {
-          if (view.getUint32(item, true) === this.#options.node) {
-            this.#knownAs(readU64(view, item + 8), peer);
-          }
-        }
-      }
-    }
-    if (header.flags & HeaderFlag.LEAVING) this.#members.leaving(peer);
-    return undefined;
   }
 
   /** A peer knows an incarnation of ours: a higher one means that the clock has gone back since. */
@@ -343,13 +263,11 @@ export class Sync implements SyncEngine {
     this.#members.sayHello(HeaderFlag.REPORT_WANTED);
   }
 
-  #ownName(incarnation: number): Rejection {
-    if (incarnation <= this.#incarnation) return 'own';
+  #twin(): void {
     this.#notice(
       'twin',
       `another node on the link calls itself ${this.#options.name}: give each node its own NodeName`,
     );
-    return 'twin';
   }
 
   #sayPresent(key: Identity): void {
@@ -374,7 +292,7 @@ export class Sync implements SyncEngine {
   }
 
   #overflowed(): void {
-    this.#counts.resend_overflows++;
+    this.#resendOverflows++;
     this.#notice(
       'resend-overflow',
       `the resend queue is full (ResendQueueSize ${this.#options.resendQueueSize}): the slowest peer will ask for a bulk`,

@@ -5,9 +5,9 @@
  */
 import type { Cache } from './cache.js';
 import { counts } from './counts.js';
-import { Identity } from './identity.js';
+import { IDENTITY_SIZE, Identity } from './identity.js';
 import type { Link } from './ports.js';
-import { type Header, HeaderFlag, Segment, Type, Writer, writeU64 } from './wire.js';
+import { GONE_EPOCH, type Header, HeaderFlag, Segment, Type, Writer, writeU64 } from './wire.js';
 
 /** What a mode keeps of what has been sent. */
 export interface Retention {
@@ -77,7 +77,7 @@ export class Outbox {
   gone(key: Identity, epoch: number): void {
     const at = this.#room(Segment.GONE);
     key.write(this.#data.view, at);
-    this.#data.view.setUint32(at + 20, epoch, true);
+    this.#data.view.setUint32(at + GONE_EPOCH, epoch, true);
     this.#retention.keep(key);
     this.counts.tx_gone++;
   }
@@ -161,7 +161,7 @@ export class Outbox {
 
 /** An "identity" that stands for the end of a bulk: first sequence, records listed, origin 0. */
 function endIdentity(first: number, listed: number): DataView {
-  const view = new DataView(new ArrayBuffer(20));
+  const view = new DataView(new ArrayBuffer(IDENTITY_SIZE));
   writeU64(view, 0, first);
   writeU64(view, 8, listed);
   return view;

@@ -128,7 +128,9 @@ export const Segment = {
   KNOWN: 8,
 } as const;
 
-export const GONE_SIZE = IDENTITY_SIZE + 4;
+/** Of the epoch inside a GONE item. */
+export const GONE_EPOCH = IDENTITY_SIZE;
+const GONE_SIZE = GONE_EPOCH + 4;
 export const NAME_MAX = 63;
 const NAME_CHARACTER = Array.from({ length: 256 }, (_, code) =>
   /[A-Za-z0-9._-]/.test(String.fromCharCode(code)),

@@ -51,6 +51,8 @@ async function openSocket(options: MulticastOptions): Promise<Socket> {
   const socket = createSocket({
     type: 'udp4',
     reuseAddr: true,
+    // the group is an address, not a name: without this each datagram would wait for a turn
+    lookup: (address, _family, callback) => callback(null, address, 4),
     ...(options.receiveBuffer !== undefined && { recvBufferSize: options.receiveBuffer }),
     ...(options.sendBuffer !== undefined && { sendBufferSize: options.sendBuffer }),
   });
@@ -78,6 +80,11 @@ async function openSocket(options: MulticastOptions): Promise<Socket> {
     );
   }
   return socket;
+}
+
+/** As the kernel has granted them: it doubles what was asked for, and caps it. */
+function bufferSizes(socket: Socket): LinkStats {
+  return { send_buffer: socket.getSendBufferSize(), receive_buffer: socket.getRecvBufferSize() };
 }
 
 /** @throws SyncError INTERFACE, GROUP or SOCKET */
@@ -122,7 +129,7 @@ export async function openMulticast(options: MulticastOptions): Promise<Multicas
       });
       return true;
     },
-    stats: (): LinkStats => ({ ...stats, pending }),
+    stats: (): LinkStats => ({ ...stats, pending, ...(closed ? {} : bufferSizes(socket)) }),
     close() {
       if (closed) return;
       closed = true;

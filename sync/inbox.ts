@@ -1,0 +1,151 @@
+/**
+ * What comes from the link: parsed, judged, and handed to whom it concerns. Each datagram ends here,
+ * taken or rejected under one of the names of wire.ts.
+ */
+import { nodeId } from '../kernel/record/record.js';
+import type { Bulk } from './bulk.js';
+import { counts } from './counts.js';
+import type { Members } from './members.js';
+import type { Mode } from './modes.js';
+import type { Ownership } from './ownership.js';
+import type { Peer } from './peer.js';
+import {
+  type Datagram,
+  GONE_EPOCH,
+  HeaderFlag,
+  NAME_MAX,
+  parse,
+  REJECTIONS,
+  type Rejection,
+  readU64,
+  Segment,
+  Type,
+} from './wire.js';
+
+export interface InboxHost {
+  readonly node: number;
+  readonly members: Members;
+  readonly ownership: Ownership;
+  readonly mode: Mode;
+  readonly bulk: Bulk;
+  incarnation(): number;
+  /** A peer knows this node under a later incarnation than its own. */
+  knownAs(incarnation: number, peer: Peer): void;
+  /** Another node uses this node's id. */
+  twin(): void;
+  /** All that a datagram says has been taken in. */
+  settle(): void;
+}
+
+export class Inbox {
+  readonly #host: InboxHost;
+  readonly #counts = counts(
+    'rx_datagrams',
+    'rx_octets',
+    'rx_records',
+    'rx_gone',
+    'rx_overheard', // to another node: only its header was used
+    'rx_unknown_segments',
+  );
+  readonly #rejections = counts<Rejection>(...REJECTIONS);
+
+  constructor(host: InboxHost) {
+    this.#host = host;
+  }
+
+  receive(bytes: Uint8Array): void {
+    this.#counts.rx_datagrams++;
+    this.#counts.rx_octets += bytes.length;
+    const rejection = this.#take(parse(bytes));
+    if (rejection) this.#rejections[rejection]++;
+  }
+
+  stats(): Readonly<Record<string, number>> {
+    const rejections = Object.entries(this.#rejections);
+    return {
+      ...this.#counts,
+      ...Object.fromEntries(rejections.map(([name, count]) => [`rejected_${name}`, count])),
+    };
+  }
+
+  #take(datagram: Datagram | Rejection): Rejection | undefined {
+    if (typeof datagram === 'string') return datagram;
+    const { header } = datagram;
+    const { node, members, ownership } = this.#host;
+    if (header.sender === node) return this.#ownName(header.incarnation);
+    const peer = members.hear(header);
+    if (typeof peer === 'string') return peer;
+    this.#counts.rx_unknown_segments += datagram.unknown;
+    ownership.noteEpoch(header.epoch);
+    const rejection = this.#dispatch(peer, datagram);
+    members.tryReconcile(peer);
+    return rejection;
+  }
+
+  #dispatch(peer: Peer, datagram: Datagram): Rejection | undefined {
+    const { node, mode, bulk, incarnation } = this.#host;
+    const { header } = datagram;
+    if (header.type === Type.DATA) return this.#data(peer, datagram);
+    mode.heard(peer, header);
+    if (header.type === Type.HELLO) return this.#hello(peer, datagram);
+    if (header.receiver !== 0 && header.receiver !== node) {
+      this.#counts.rx_overheard++;
+      return undefined;
+    }
+    const meant = header.receiverIncarnation;
+    if (meant !== 0 && meant !== incarnation()) return 'other_start';
+    if (header.type === Type.REPORT) return mode.report(peer, datagram);
+    bulk.wanted(header.ack);
+    return undefined;
+  }
+
+  #data(peer: Peer, datagram: Datagram): Rejection | undefined {
+    const { mode, settle } = this.#host;
+    const rejection = mode.arriving(peer, datagram.header);
+    if (rejection) return rejection;
+    for (const { type, count, at, size } of datagram.segments) {
+      for (let item = at; item < at + count * size; item += size) {
+        this.#item(peer, datagram, type, item);
+      }
+    }
+    settle();
+    mode.arrived(peer, datagram);
+    return undefined;
+  }
+
+  #item(peer: Peer, { bytes, view, header }: Datagram, type: number, at: number): void {
+    const { ownership, members } = this.#host;
+    if (type === Segment.RECORD) {
+      this.#counts.rx_records++;
+      ownership.claimed(peer, bytes, view, at, header.sequence);
+    } else if (type === Segment.GONE) {
+      this.#counts.rx_gone++;
+      ownership.gone(peer, view, at, view.getUint32(at + GONE_EPOCH, true), header.sequence);
+    } else if (type === Segment.BULK_END) {
+      members.bulkEnded(peer, readU64(view, at), header.sequence);
+    }
+  }
+
+  #hello(peer: Peer, { header, segments, bytes, view }: Datagram): Rejection | undefined {
+    for (const { type, at, count, size } of segments) {
+      if (type === Segment.NAME) {
+        const name = String.fromCharCode(...bytes.subarray(at, at + count));
+        if (count === 0 || count > NAME_MAX || nodeId(name) !== peer.node) return 'name';
+        peer.name = name;
+      } else if (type === Segment.KNOWN) {
+        for (let item = at; item < at + count * size; item += size) {
+          if (view.getUint32(item, true) !== this.#host.node) continue;
+          this.#host.knownAs(readU64(view, item + 8), peer);
+        }
+      }
+    }
+    if (header.flags & HeaderFlag.LEAVING) this.#host.members.leaving(peer);
+    return undefined;
+  }
+
+  #ownName(incarnation: number): Rejection {
+    if (incarnation <= this.#host.incarnation()) return 'own';
+    this.#host.twin();
+    return 'twin';
+  }
+}
