@@ -2,9 +2,10 @@
 /** switchd: the HTTP load balancer. Command line, signals, log. */
 import { performance } from 'node:perf_hooks';
 import { parseArgs } from 'node:util';
-import { pino } from 'pino';
+import { type Logger, pino } from 'pino';
 import { ConfigError } from '../config/index.js';
 import { spliceAvailable } from '../kernel/available.js';
+import { KernelError } from '../kernel/error.js';
 import { loadSwitchConfig, type SwitchConfig } from './config.js';
 import { Counters } from './counters.js';
 import { backlogMax, connectionsMax } from './limits.js';
@@ -21,6 +22,7 @@ const USAGE = `usage: switchd [-f FILE] [-t]
   -t        check the configuration and exit: 0 right, 2 wrong
   -h        this text
 signals: TERM, INT  stop: finish what is being set up, leave what is spliced to the kernel
+         HUP        read FILE again; a wrong one changes nothing
          USR1       the counters into the log
 `;
 
@@ -60,7 +62,32 @@ function readConfiguration(file: string): SwitchConfig {
   }
 }
 
-async function serve(config: SwitchConfig): Promise<void> {
+function tellServed({ virtual }: SwitchConfig, log: Logger): void {
+  for (const { address, port, scheduler, backlog, real } of virtual) {
+    log.info({ scheduler, backlog, real: real.length }, `serving ${address}:${port}`);
+    if (backlog > backlogMax()) {
+      log.warn(
+        { backlog, somaxconn: backlogMax() },
+        `listen_backlog is cut to net.core.somaxconn on ${address}:${port}`,
+      );
+    }
+  }
+}
+
+/** A configuration that is wrong, or cannot be listened on, leaves everything as it was. */
+async function reload(balancer: Switch, file: string, log: Logger): Promise<void> {
+  try {
+    const config = loadSwitchConfig(file);
+    const reloaded = await balancer.reload(config);
+    log.info(reloaded, `SIGHUP: ${file} is in force`);
+    tellServed(config, log);
+  } catch (error) {
+    if (!(error instanceof ConfigError || error instanceof KernelError)) throw error;
+    log.error(`SIGHUP: nothing is changed: ${error.message}`);
+  }
+}
+
+async function serve(config: SwitchConfig, file: string): Promise<void> {
   const log = pino({ name: 'switchd' });
   const counters = new Counters();
   const throttle = new Throttle(() => performance.now());
@@ -74,15 +101,7 @@ async function serve(config: SwitchConfig): Promise<void> {
     process.stderr.write(`switchd: ${(error as Error).message}\n`);
     process.exit(1);
   }
-  for (const { address, port, backlog, real } of config.virtual) {
-    log.info({ backlog, real: real.length }, `listening on ${address}:${port}`);
-    if (backlog > backlogMax()) {
-      log.warn(
-        { backlog, somaxconn: backlogMax() },
-        `listen_backlog is cut to net.core.somaxconn on ${address}:${port}`,
-      );
-    }
-  }
+  tellServed(config, log);
   presence.set(spliceAvailable());
   log.info({ connectionsMax: limit }, 'ready');
 
@@ -93,6 +112,7 @@ async function serve(config: SwitchConfig): Promise<void> {
     if (always || text !== told) log.info(counts, 'counters');
     told = text;
   };
+  process.on('SIGHUP', () => reload(balancer, file, log));
   process.on('SIGUSR1', () => tell(true));
   setInterval(() => tell(false), COUNTERS_EVERY_MS);
 
@@ -124,5 +144,5 @@ if (args.check) {
     `${args.file}: right (virtual servers: ${config.virtual.length}, real servers: ${real})\n`,
   );
 } else {
-  await serve(config);
+  await serve(config, args.file);
 }

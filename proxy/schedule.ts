@@ -6,7 +6,7 @@ import type { RealServer } from './config.js';
 
 /** What a scheduler sees of one real server. */
 export interface Candidate {
-  readonly real: RealServer;
+  real: RealServer;
   /** Connections that this process holds: being set up, or relayed. The datapath has the others. */
   held: number;
   /** Passed over until then (ms of the monotonic clock), because it refused a connection. */
@@ -63,14 +63,30 @@ export const schedulers: Record<SchedulerName, Scheduler> = {
 
 /** The real servers of one virtual server, with their turns. */
 export class Rota {
-  readonly candidates: readonly Candidate[];
-  readonly #schedule: Scheduler;
   readonly #nowMs: () => number;
+  #candidates: Candidate[] = [];
+  #schedule: Scheduler = schedulers.rr;
 
   constructor(real: readonly RealServer[], name: SchedulerName, nowMs: () => number) {
-    this.candidates = real.map((r) => ({ real: r, held: 0, restsUntilMs: 0, credit: 0 }));
-    this.#schedule = schedulers[name];
     this.#nowMs = nowMs;
+    this.update(real, name);
+  }
+
+  /** Another list of real servers: those that stay keep their counts, their rest and their turn. */
+  update(real: readonly RealServer[], name: SchedulerName): void {
+    this.#candidates = real.map((r) => {
+      const known = this.#candidates.find(
+        (c) => c.real.address === r.address && c.real.port === r.port,
+      );
+      if (!known) return { real: r, held: 0, restsUntilMs: 0, credit: 0 };
+      known.real = r;
+      return known;
+    });
+    this.#schedule = schedulers[name];
+  }
+
+  get candidates(): readonly Candidate[] {
+    return this.#candidates;
   }
 
   /**
@@ -78,7 +94,7 @@ export class Rota {
    * connection; one that rests is asked only when no other is left.
    */
   next(tried: ReadonlySet<Candidate>, load: Load): Candidate | undefined {
-    const left = this.candidates.filter((c) => c.real.weight > 0 && !tried.has(c));
+    const left = this.#candidates.filter((c) => c.real.weight > 0 && !tried.has(c));
     if (left.length === 0) return undefined;
     const now = this.#nowMs();
     const awake = left.filter((c) => c.restsUntilMs <= now);

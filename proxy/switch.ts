@@ -14,10 +14,27 @@ const LAST_CLOSE_MS = 500;
 /** New connections on a virtual server's socket, their options agreed with the server leg later. */
 const accepting = { allowHalfOpen: true, pauseOnConnect: true, noDelay: true };
 
+/** One virtual server while it is served. Flows in hand keep the configuration that they began with. */
+interface Service {
+  virtual: VirtualServer;
+  readonly rota: Rota;
+  readonly server: Server;
+}
+
+/** What a new configuration changed, for the log. */
+export interface Reloaded {
+  added: string[];
+  removed: string[];
+  /** What is as it was until the next start. */
+  restart: string[];
+}
+
+const nameOf = ({ address, port }: VirtualServer) => `${address}:${port}`;
+
 export class Switch {
   readonly #shared: Shared;
   readonly #connectionsMax: number;
-  readonly #servers: Server[] = [];
+  readonly #services = new Map<string, Service>();
   readonly #flows = new Set<Flow>();
   /** Called when the last flow has ended, while stopping. */
   #onIdle: (() => void) | undefined;
@@ -30,12 +47,7 @@ export class Switch {
   /** Listens on every virtual server, or on none: then the KernelError says which one, and why. */
   static async open(config: SwitchConfig, shared: Shared, connectionsMax: number): Promise<Switch> {
     const self = new Switch(shared, connectionsMax);
-    try {
-      for (const virtual of config.virtual) await self.#listen(virtual);
-    } catch (error) {
-      for (const server of self.#servers) server.close();
-      throw error;
-    }
+    await self.reload(config);
     return self;
   }
 
@@ -44,10 +56,46 @@ export class Switch {
     return this.#flows.size;
   }
 
-  async #listen(virtual: VirtualServer): Promise<void> {
+  /** Serves this configuration from now on; one that cannot be listened on changes nothing. */
+  async reload(config: SwitchConfig): Promise<Reloaded> {
+    const wanted = new Map(config.virtual.map((virtual) => [nameOf(virtual), virtual]));
+    const added = await this.#listenOnAll([...wanted.values()]);
+    const removed: string[] = [];
+    const restart: string[] = [];
+    for (const [name, service] of this.#services) {
+      const virtual = wanted.get(name);
+      if (!virtual) {
+        service.server.close();
+        this.#services.delete(name);
+        removed.push(name);
+        continue;
+      }
+      if (virtual.backlog !== service.virtual.backlog) restart.push(`listen_backlog of ${name}`);
+      service.virtual = virtual;
+      service.rota.update(virtual.real, virtual.scheduler);
+    }
+    for (const [name, service] of added) this.#services.set(name, service);
+    return { added: [...added.keys()], removed, restart };
+  }
+
+  async #listenOnAll(wanted: VirtualServer[]): Promise<Map<string, Service>> {
+    const added = new Map<string, Service>();
+    try {
+      for (const virtual of wanted) {
+        const name = nameOf(virtual);
+        if (!this.#services.has(name)) added.set(name, await this.#listen(virtual));
+      }
+    } catch (error) {
+      for (const { server } of added.values()) server.close();
+      throw error;
+    }
+    return added;
+  }
+
+  async #listen(virtual: VirtualServer): Promise<Service> {
     const rota = new Rota(virtual.real, virtual.scheduler, () => performance.now());
-    const server = createServer(accepting, (client) => this.#accept(client, virtual, rota));
-    this.#servers.push(server);
+    const server = createServer(accepting, (client) => this.#accept(client, service));
+    const service: Service = { virtual, rota, server };
     const { address, port, backlog } = virtual;
     await listen(server, { address, port, backlog });
     server.on('error', (error) =>
@@ -55,9 +103,10 @@ export class Switch {
         this.#shared.log.error({ err: error, more }, `accepting on ${address}:${port}`),
       ),
     );
+    return service;
   }
 
-  #accept(client: Socket, virtual: VirtualServer, rota: Rota): void {
+  #accept(client: Socket, { virtual, rota }: Service): void {
     const { counters, throttle, log } = this.#shared;
     counters.add('accepted');
     if (this.#flows.size >= this.#connectionsMax) {
@@ -85,7 +134,7 @@ export class Switch {
    * flows are the kernel's and live on.
    */
   async stop(setupsMs = STOP_SETUPS_MS, relaysMs = STOP_RELAYS_MS): Promise<void> {
-    for (const server of this.#servers) server.close();
+    for (const { server } of this.#services.values()) server.close();
     await this.#idle(setupsMs);
     this.#reset((flow) => flow.state !== 'relaying');
     await this.#idle(relaysMs - setupsMs);

@@ -56,7 +56,7 @@ test('ends with a sentence when its port is taken', async () => {
   assert.match(stderr, `127.0.0.1:${port} is in use`);
 });
 
-test('serves, says once that there is no datapath, counts on USR1, stops on TERM', async () => {
+test('serves, says once that there is no datapath, obeys HUP, USR1 and TERM', async () => {
   const port = await freePort('127.0.0.1');
   const file = configure(port, await freePort('127.0.0.2'));
   const program = new Program(process.execPath, ...switchd, '-f', file);
@@ -66,6 +66,12 @@ test('serves, says once that there is no datapath, counts on USR1, stops on TERM
       const answer = await exchange('127.0.0.1', port, 'GET / HTTP/1.0\r\n\r\n');
       assert.match(answer.toString(), '503');
     }
+    writeFileSync(file, 'virtual_server');
+    program.signal('SIGHUP');
+    await program.says(`nothing is changed: ${file}:1:1: `);
+    configure(port, 9);
+    program.signal('SIGHUP');
+    await program.says('is in force');
     program.signal('SIGUSR1');
     await program.says('"no_server":2');
     assert.is(await program.end(), 0);

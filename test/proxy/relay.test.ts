@@ -38,7 +38,7 @@ interface Bed {
 /** A load balancer in front of these, and everything gone afterwards. */
 async function bed(
   backends: (Backend | number)[],
-  options: { directives?: string; connectionsMax?: number },
+  options: { directives?: string; connectionsMax?: number; also?: Backend[] },
   test: (bed: Bed) => Promise<void>,
 ): Promise<void> {
   const port = await freePort(VIRTUAL);
@@ -55,7 +55,9 @@ async function bed(
     await deadline(test({ port, url: `http://${VIRTUAL}:${port}`, counters, balancer }));
   } finally {
     await balancer.stop(0, 0);
-    for (const backend of backends) if (typeof backend !== 'number') await backend.close();
+    for (const backend of [...backends, ...(options.also ?? [])]) {
+      if (typeof backend !== 'number') await backend.close();
+    }
   }
 }
 
@@ -276,6 +278,49 @@ bounds('connections over the limit are reset, and the others are served', async 
     for (const client of held) client.destroy();
   });
 });
+
+bounds(
+  'a new configuration is for new connections, and one that fails changes nothing',
+  async () => {
+    const named = (name: string) =>
+      tcpServer(REAL, (socket) => socket.on('data', () => socket.write(name)));
+    const [a, b] = [await named('a'), await named('b')];
+    const other = await tcpServer(VIRTUAL, () => {});
+    await bed([a], { also: [b, other] }, async ({ port, balancer }) => {
+      const ask = async (socket: Socket) => {
+        socket.write('GET / HTTP/1.0\r\n\r\n');
+        return `${(await once(socket, 'data'))[0]}`;
+      };
+      const held = connect(port, VIRTUAL).on('error', () => {});
+      assert.is(await ask(held), 'a');
+
+      const second = await freePort(VIRTUAL);
+      const serve = (...ports: number[]) =>
+        ports
+          .map((p) => `virtual_server ${VIRTUAL} ${p} {\nreal_server ${REAL} ${b.port}\n}\n`)
+          .join('');
+      const failed = await balancer
+        .reload(readSwitchConfig('f', serve(second, other.port)))
+        .catch((e) => e);
+      assert.match(failed.message, 'in use');
+      const refused = await exchange(VIRTUAL, second, 'x').catch((e) => e);
+      assert.is(refused.code, 'ECONNREFUSED');
+
+      const { added } = await balancer.reload(readSwitchConfig('f', serve(port, second)));
+      assert.equal(added, [`${VIRTUAL}:${second}`]);
+      for (const p of [port, second]) {
+        const socket = connect(p, VIRTUAL);
+        assert.is(await ask(socket), 'b');
+        socket.destroy();
+      }
+      assert.is(await ask(held), 'a');
+      held.destroy();
+
+      const { removed } = await balancer.reload(readSwitchConfig('f', serve(second)));
+      assert.equal(removed, [`${VIRTUAL}:${port}`]);
+    });
+  },
+);
 
 bounds('a graceful stop lets a relayed transfer end, and takes no new connection', async () => {
   const late = await tcpServer(REAL, (socket) => {

@@ -104,4 +104,14 @@ schedule('one that failed rests, unless no other is left', () => {
   assert.equal(tally(turns(rota, 4)), { a: 2, b: 2 });
 });
 
+schedule('a new list keeps the counts of those that stay', () => {
+  const rota = new Rota(servers(1, 1, 1), 'lc', () => 0);
+  turns(rota, 6, true);
+  const [, b, c] = servers(1, 1, 1);
+  rota.update([c, { ...b, weight: 4 }], 'lc');
+  assert.equal(tally(turns(rota, 6, true)), { b: 6 });
+  rota.update([b], 'rr');
+  assert.is(turns(rota, 2), 'bb');
+});
+
 schedule.run();
