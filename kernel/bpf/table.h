@@ -105,7 +105,7 @@ static __always_inline __u32 state_timeout(control_t c)
 		return 0;
 	if (control_is(c, SPLICE_CLOSE))
 		which = flags & FLAGS_OPEN ? SPLICE_TIMEOUT_SYNSENT : SPLICE_TIMEOUT_CLOSE;
-	else if (control_state(c, 0) <= SPLICE_ESTABLISHED)
+	else if (flags & FLAGS_OPEN)
 		which = SPLICE_TIMEOUT_SYNACK;
 	else if (control_is(c, SPLICE_TIMEWAIT))
 		which = SPLICE_TIMEOUT_TIMEWAIT;
