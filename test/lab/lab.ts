@@ -170,7 +170,6 @@ export class Lab {
         throw new LabError(
           'NOT_READY',
           `${what}: not within ${seconds} s. The last that was logged:\n${logs.join('\n')}`,
-        ); logs are in $this.dir/log`,
         );
       }
       await new Promise((resolve) => setTimeout(resolve, 20));
