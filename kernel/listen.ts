@@ -22,6 +22,6 @@ export async function listen(server: Server, options: ListenOptions): Promise<vo
     );
   }
   setMss(fd, options.mss ?? 0);
-  server.listen({ fd, backlog: options.backlog });
+  server.listen({ fd }, options.backlog); // with a descriptor, node:net does not look at options.backlog
   await once(server, 'listening');
 }

@@ -2,19 +2,20 @@
 /** Where splice() and connect() meet their limits; see the drawing in two-legs.ts. */
 import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
-import type { Server, Socket } from 'node:net';
+import { createServer, type Server, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { connect } from '../../kernel/connect.js';
 import { KernelError } from '../../kernel/error.js';
+import { listen } from '../../kernel/listen.js';
 import { RECORD_SIZE, State } from '../../kernel/record/layout.js';
 import { RecordView } from '../../kernel/record/record.js';
 import { liveCount, type Service } from '../../kernel/service.js';
 import { fdOf, IPPROTO_TCP, setInteger } from '../../kernel/socket.js';
 import { type SpliceResult, splice } from '../../kernel/splice.js';
 import { cgroupRoot } from '../support/cgroup.js';
-import { isolateOrSkip } from '../support/isolate.js';
+import { isolateOrSkip, run } from '../support/isolate.js';
 import { within } from '../support/within.js';
 import type { Transfer } from './ends/client.js';
 import { TwoLegs } from './two-legs.js';
@@ -199,5 +200,15 @@ real("a server that never takes the proxy's own data costs both ends the connect
     legs.lose('server', 0);
   }
 });
+
+real(
+  'the listening socket has the backlog that was asked for, at an address not here yet',
+  async () => {
+    const server = createServer();
+    await listen(server, { address: '10.1.0.77', port: 81, backlog: 777 });
+    assert.match(run('ss', '-ltnH', 'sport = 81'), /LISTEN\s+0\s+777\s+10\.1\.0\.77:81/);
+    server.close();
+  },
+);
 
 test.run();
