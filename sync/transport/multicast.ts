@@ -58,8 +58,9 @@ async function openSocket(options: MulticastOptions): Promise<Socket> {
   });
   try {
     // bound to the group: what is sent to this port at another address is not for us
+    const bound = once(socket, 'listening');
     socket.bind(options.port, options.address);
-    await once(socket, 'listening');
+    await bound;
   } catch (cause) {
     socket.close();
     throw new SyncError('SOCKET', `port ${options.port} cannot be bound: ${String(cause)}`, {
