@@ -15,6 +15,8 @@
  */
 typedef __u64 control_t;
 
+#define RECLAIM_SLOTS 512	/* looked at for one that has ended, when the table is full */
+
 #define FLAGS_OPEN (SPLICE_F_OPEN0 | SPLICE_F_OPEN1)
 #define FLAGS_FIN (SPLICE_F_FIN0 | SPLICE_F_FIN1)
 #define FLAGS_FINACK (SPLICE_F_FINACK0 | SPLICE_F_FINACK1)
@@ -274,14 +276,43 @@ static __noinline bool entry_remove(struct splice_entry *e, __u32 slot, __u64 id
 	return true;
 }
 
-/* A slot nobody uses, zeroed; NULL (counted) when the table is full. */
+/*
+ * Slots come round in the order in which they were given back, so the one that the hand finds first
+ * has been in use for long. Read and written without a lock: two that look at once may look at the
+ * same slots, and only one of them gets each.
+ */
+static __u32 reclaim_hand;
+
+static long reclaim_step(__u32 index, void *context)
+{
+	__u32 slot = reclaim_hand;
+	struct splice_entry *e = bpf_map_lookup_elem(&entries, &slot);
+	__u64 id;
+
+	(void)index;
+	(void)context;
+	reclaim_hand = e ? slot + 1 : 0;
+	id = e ? e->record.id : 0;
+	if (!id || !control_finished(control_read(e)) || !entry_remove(e, slot, id, true))
+		return 0;
+	count(SPLICE_CNT_RECLAIMED);
+	return 1;
+}
+
+/*
+ * A slot nobody uses, zeroed. In a full table a splice that has ended gives way before its time: it
+ * only waits for late packets, as a socket does in TIME_WAIT. NULL (counted) when none is found.
+ */
 static __always_inline struct splice_entry *entry_claim(__u32 *slot)
 {
 	struct splice_entry *e;
 
 	if (bpf_map_pop_elem(&free_slots, slot)) {
-		count(SPLICE_CNT_TABLE_FULL);
-		return NULL;
+		bpf_loop(RECLAIM_SLOTS, reclaim_step, NULL, 0);
+		if (bpf_map_pop_elem(&free_slots, slot)) {
+			count(SPLICE_CNT_TABLE_FULL);
+			return NULL;
+		}
 	}
 	e = bpf_map_lookup_elem(&entries, slot);
 	if (!e)

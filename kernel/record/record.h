@@ -224,6 +224,7 @@ enum splice_counter {
 	SPLICE_CNT_EVENTS,
 	SPLICE_CNT_EVENTS_LOST,		/* ring full */
 	SPLICE_CNT_TABLE_FULL,
+	SPLICE_CNT_RECLAIMED,		/* ended splices that gave way early in a full table */
 	SPLICE_CNT_LOCAL_COPY,		/* acknowledgements handed to local sockets */
 	SPLICE_CNT_CLAMPED,		/* acknowledgements raised to the end of the proxy's own data */
 	SPLICE_CNT_GUARD_HELD,		/* packets to a virtual address dropped by the guard */

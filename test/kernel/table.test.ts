@@ -226,6 +226,32 @@ real('a full table refuses by name, keeps what it has, and takes again once ther
   assert.equal(insert({ id: SIZE + 9 }), [Result.OK]);
 });
 
+real(
+  'in a full table a splice that has ended gives way, and says so; live ones never do',
+  async () => {
+    const ended = [400, 401].map((id) => {
+      const r = record({ id });
+      r.setState(0, State.TIMEWAIT);
+      r.setState(1, State.TIMEWAIT);
+      return r;
+    });
+    const live = Array.from({ length: SIZE - 2 }, (_, i) => record({ id: 1000 + i }));
+    datapath.table.insert(batch(...live.slice(0, 300), ...ended, ...live.slice(300)));
+    // one try looks at 512 slots, the next one goes on from there
+    const tries = (id: number) => insert({ id }, { id }, { id });
+    assert.ok(tries(1).includes(Result.OK));
+    assert.ok(tries(2).includes(Result.OK));
+    assert.equal(tries(3), [Result.TABLE_FULL, Result.TABLE_FULL, Result.TABLE_FULL]);
+    await until(
+      'both DESTROYs',
+      () => events.filter((e) => e.type === EventType.DESTROY).length > 1,
+    );
+    const gone = events.filter((e) => e.type === EventType.DESTROY).map((e) => Number(e.id));
+    assert.equal(gone.sort(), [400, 401]);
+    assert.is(datapath.table.live(), SIZE);
+  },
+);
+
 real('delete is by identity: a splice that has got the tuple meanwhile stays', () => {
   insert({ id: 2, clientPort: 1, serverPort: 1 });
   assert.equal([...datapath.table.delete(record({ id: 1 }).bytes)], [Result.NOT_FOUND]);
@@ -308,18 +334,6 @@ real('a new process adopts table, incarnation and splices', async () => {
   again.close();
 });
 
-real('a start that was cut off before the table was whole is begun anew', async () => {
-  const half = { ...options, pinPath: `${PIN_PATH}-half` };
-  (await Datapath.open(half)).close();
-  forgetMark(half.pinPath);
-  const again = await Datapath.open(half);
-  assert.is(again.adopted, false);
-  assert.equal([...again.table.insert(record({ id: 1 }).bytes)], [Result.OK]);
-  again.close();
-  await Datapath.unload(half.pinPath, []);
-  datapath.serve(options.interfaces); // the other one had taken its place
-});
-
 real('what is wrong with the settings is said in words, and nothing is loaded', async () => {
   const wrong = async (change: Partial<DatapathOptions>): Promise<string> => {
     try {
@@ -335,6 +349,17 @@ real('what is wrong with the settings is said in words, and nothing is loaded', 
   assert.match(await wrong({ cgroup: '/tmp' }), /no cgroup v2 directory/);
   assert.match(await wrong({ interfaces: ['eth99'] }), /interface eth99 does not exist/);
   assert.not.match(execFileSync('ls', ['/sys/fs/bpf'], { encoding: 'utf8' }), /spliced-2\n.*link/);
+});
+
+real('a start that was cut off before the table was whole is begun anew', async () => {
+  insert({ id: 1 });
+  forgetMark(PIN_PATH);
+  watch.close();
+  datapath.close();
+  datapath = await Datapath.open(options);
+  assert.is(datapath.adopted, false);
+  assert.equal(insert({ id: 2 }), [Result.OK]);
+  assert.is(datapath.table.live(), 1);
 });
 
 test.run();
