@@ -11,7 +11,6 @@ import type { Ownership } from './ownership.js';
 import type { Peer } from './peer.js';
 import {
   type Datagram,
-  GONE_EPOCH,
   HeaderFlag,
   NAME_MAX,
   parse,
@@ -120,7 +119,7 @@ export class Inbox {
       ownership.claimed(peer, bytes, view, at, header.sequence);
     } else if (type === Segment.GONE) {
       this.#counts.rx_gone++;
-      ownership.gone(peer, view, at, view.getUint32(at + GONE_EPOCH, true), header.sequence);
+      ownership.gone(peer, view, at, header.sequence);
     } else if (type === Segment.BULK_END) {
       members.bulkEnded(peer, readU64(view, at), header.sequence);
     }

@@ -7,7 +7,17 @@ import type { Cache } from './cache.js';
 import { counts } from './counts.js';
 import { IDENTITY_SIZE, Identity } from './identity.js';
 import type { Link } from './ports.js';
-import { GONE_EPOCH, type Header, HeaderFlag, Segment, Type, Writer, writeU64 } from './wire.js';
+import type { Claim } from './tombstones.js';
+import {
+  GONE_EPOCH,
+  GONE_OWNER,
+  type Header,
+  HeaderFlag,
+  Segment,
+  Type,
+  Writer,
+  writeU64,
+} from './wire.js';
 
 /** What a mode keeps of what has been sent. */
 export interface Retention {
@@ -73,11 +83,12 @@ export class Outbox {
     this.counts.tx_records++;
   }
 
-  /** Say that this node does not own a splice (any more). Epoch: under which it ended here, or 0. */
-  gone(key: Identity, epoch: number): void {
+  /** Say that this node does not own a splice (any more); and the claim under which it has ended. */
+  gone(key: Identity, end: Claim | undefined): void {
     const at = this.#room(Segment.GONE);
     key.write(this.#data.view, at);
-    this.#data.view.setUint32(at + GONE_EPOCH, epoch, true);
+    this.#data.view.setUint32(at + GONE_EPOCH, end?.epoch ?? 0, true);
+    this.#data.view.setUint32(at + GONE_OWNER, end?.owner ?? 0, true);
     this.#retention.keep(key);
     this.counts.tx_gone++;
   }

@@ -18,6 +18,7 @@ import { Identity } from './identity.js';
 import type { Outbox } from './outbox.js';
 import type { Peer } from './peer.js';
 import { stronger, Tombstones } from './tombstones.js';
+import { GONE_EPOCH, GONE_OWNER } from './wire.js';
 
 /** An entry whose time is up on paper gets so long to prove itself: its owner saw packets we did not. */
 const COMMIT_FLOOR_MS = 60_000;
@@ -86,7 +87,7 @@ export class Ownership {
     this.noteEpoch(epoch);
     if (this.tombstones.covers(key, epoch, peer.node)) {
       this.counts.dead++;
-      this.#host.outbox.gone(key, this.tombstones.epochOf(key, this.#host.node));
+      this.#host.outbox.gone(key, this.tombstones.endOf(key));
       return;
     }
     const own = this.internal.find(key);
@@ -96,7 +97,7 @@ export class Ownership {
       this.#host.outbox.record(own);
       return;
     }
-    if (!this.#clearOthers(key, epoch, peer)) {
+    if (!this.#clear(key, epoch, peer.node)) {
       this.counts.weaker++;
       return;
     }
@@ -108,19 +109,21 @@ export class Ownership {
     }
   }
 
-  /** A peer says that it does not own this splice (any more). Epoch: under which it ended, or 0. */
-  gone(peer: Peer, view: DataView, at: number, epoch: number, sequence: number): void {
+  /** A peer says that it does not own this splice (any more); perhaps also that it has ended. */
+  gone(peer: Peer, view: DataView, at: number, sequence: number): void {
     const key = this.#key.load(view, at);
     if (superseded(peer, key, sequence)) return;
     if (peer.window.missingCount > 0) peer.graves.add(key, sequence);
     const slot = peer.cache.find(key);
     if (slot >= 0) peer.cache.remove(slot);
+    const epoch = view.getUint32(at + GONE_EPOCH, true);
+    const owner = view.getUint32(at + GONE_OWNER, true);
     if (epoch === 0) return;
     this.noteEpoch(epoch);
-    this.tombstones.add(key, epoch, peer.node);
+    this.tombstones.add(key, epoch, owner);
     const own = this.internal.find(key);
-    if (own >= 0) this.#yield(own, key, epoch, peer.node);
-    this.#clearOthers(key, epoch, peer);
+    if (own >= 0) this.#yield(own, key, epoch, owner);
+    this.#clear(key, epoch, owner);
   }
 
   /** n struct splice_event of the kernel. */
@@ -213,7 +216,7 @@ export class Ownership {
   sayPresent(key: Identity): void {
     const slot = this.internal.find(key);
     if (slot >= 0) this.#host.outbox.record(slot);
-    else this.#host.outbox.gone(key, this.tombstones.epochOf(key, this.#host.node));
+    else this.#host.outbox.gone(key, this.tombstones.endOf(key));
   }
 
   /** Call back about what was demoted since the last time, in one piece. */
@@ -233,18 +236,17 @@ export class Ownership {
     this.#demoted.push(record);
     this.counts.demoted++;
     this.internal.remove(slot);
-    this.#host.outbox.gone(key, 0);
+    this.#host.outbox.gone(key, this.tombstones.endOf(key));
     return true;
   }
 
-  /** Drop weaker claims of all others but this owner. False when one of theirs is stronger. */
-  #clearOthers(key: Identity, epoch: number, owner: Peer | undefined): boolean {
-    const node = owner?.node ?? this.#host.node;
+  /** Drop weaker claims of others from their caches. False when one of them is stronger. */
+  #clear(key: Identity, epoch: number, owner: number): boolean {
     for (const peer of this.#host.peers()) {
-      if (peer === owner) continue;
+      if (peer.node === owner) continue;
       const slot = peer.cache.find(key);
       if (slot < 0) continue;
-      if (stronger(peer.cache.epoch(slot), peer.node, epoch, node)) return false;
+      if (stronger(peer.cache.epoch(slot), peer.node, epoch, owner)) return false;
       peer.cache.remove(slot);
     }
     return true;
@@ -260,7 +262,7 @@ export class Ownership {
     const epoch = view.getUint32(at + RecordOffset.epoch, true);
     this.noteEpoch(epoch);
     const dead = this.tombstones.covers(key, epoch, this.#host.node);
-    if (dead || !this.#clearOthers(key, epoch, undefined)) {
+    if (dead || !this.#clear(key, epoch, this.#host.node)) {
       this.counts.local_beaten++;
       this.#demoted.push(bytes.slice(at, at + RECORD_SIZE));
       return undefined;
@@ -270,8 +272,13 @@ export class Ownership {
       this.#host.full();
       return what;
     }
-    if (this.#resyncing) this.internal.setMark(this.internal.last, Mark.SEEN, true);
-    if (what === 'inserted' || what === 'updated') this.#host.outbox.record(this.internal.last);
+    const slot = this.internal.last;
+    if (this.#resyncing) {
+      this.internal.setMark(slot, Mark.SEEN, true);
+      // who else has owned it was known to a daemon that is gone; nobody has in the first epoch
+      if (what === 'inserted' && epoch > 1) this.internal.setMark(slot, Mark.TAKEN, true);
+    }
+    if (what === 'inserted' || what === 'updated') this.#host.outbox.record(slot);
     return what;
   }
 
@@ -287,10 +294,9 @@ export class Ownership {
     const { node, outbox } = this.#host;
     const changedHands =
       this.internal.marked(slot, Mark.TAKEN) || this.internal.origin(slot) !== node;
-    const epoch = changedHands ? this.internal.epoch(slot) : 0;
+    if (changedHands) this.tombstones.add(key, this.internal.epoch(slot), node);
     this.internal.remove(slot);
-    if (changedHands) this.tombstones.add(key, epoch, node);
-    outbox.gone(key, epoch);
+    outbox.gone(key, this.tombstones.endOf(key));
   }
 
   #planned(

@@ -7,6 +7,11 @@
  */
 import { type Identity, IdentityRing } from './identity.js';
 
+export interface Claim {
+  readonly epoch: number;
+  readonly owner: number;
+}
+
 export class Tombstones {
   readonly #limit: number;
   readonly #ring: IdentityRing;
@@ -38,10 +43,10 @@ export class Tombstones {
     return true;
   }
 
-  /** Epoch under which `owner` saw the splice end; 0: it knows nothing of that. */
-  epochOf(key: Identity, owner: number): number {
+  /** The claim under which it has ended; undefined: nothing is known of that. */
+  endOf(key: Identity): Claim | undefined {
     const slot = this.#ring.find(key);
-    return slot >= 0 && this.#owners[slot] === owner ? this.#epochs[slot] : 0;
+    return slot < 0 ? undefined : { epoch: this.#epochs[slot], owner: this.#owners[slot] };
   }
 
   stats(): Readonly<Record<string, number>> {

@@ -112,7 +112,7 @@ const HEADER_FIELDS = Object.entries(HEADER) as [HeaderName, Field][];
 export const Segment = {
   /** struct splice_record, owned by the sender. */
   RECORD: 1,
-  /** Identity, and the epoch under which it ended (0: the sender just does not own it). */
+  /** Identity, and the claim under which it has ended (0, 0: the sender just does not own it). */
   GONE: 2,
   /** A bulk is complete: its first sequence, and how many records it listed. */
   BULK_END: 3,
@@ -128,9 +128,10 @@ export const Segment = {
   KNOWN: 8,
 } as const;
 
-/** Of the epoch inside a GONE item. */
+/** Inside a GONE item: the claim under which the splice has ended. */
 export const GONE_EPOCH = IDENTITY_SIZE;
-const GONE_SIZE = GONE_EPOCH + 4;
+export const GONE_OWNER = GONE_EPOCH + 4;
+const GONE_SIZE = GONE_OWNER + 4;
 export const NAME_MAX = 63;
 const NAME_CHARACTER = Array.from({ length: 256 }, (_, code) =>
   /[A-Za-z0-9._-]/.test(String.fromCharCode(code)),
