@@ -92,7 +92,8 @@ export class Datapath {
     if (
       entries.valueSize !== ENTRY_SIZE ||
       mapInfo(this.#map('mailbox')).valueSize !== MAILBOX_SIZE ||
-      mapInfo(this.#map('tunables')).valueSize !== TUNABLES_SIZE
+      mapInfo(this.#map('tunables')).valueSize !== TUNABLES_SIZE ||
+      mapInfo(this.#map('counters')).maxEntries !== Object.keys(Counter).length
     ) {
       throw new KernelError(
         'LAYOUT_CHANGED',

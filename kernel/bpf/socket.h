@@ -5,6 +5,8 @@
 
 #include "table.h"
 
+#define PORT_REST_NS (1000 * NS_PER_MS)
+
 void *bpf_cast_to_kern_ctx(void *context) __ksym;
 void *bpf_rdonly_cast(const void *object, __u32 btf_id) __ksym;
 
@@ -122,25 +124,38 @@ static __always_inline void fill_snapshot(const struct socket_view *v, struct sp
 	}
 }
 
+/*
+ * A splice that has ended gives way to a new one: on the client's side at once, since the client chose
+ * the port; on the server's after a rest, as between two connections of this host (tcp_tw_reuse).
+ * User space goes round its ports, so that the rest is as long as there are ports for.
+ */
+static __noinline void give_way_to_call(const struct splice_call *call, __u32 leg)
+{
+	struct splice_leg_ref *old = bpf_map_lookup_elem(&legs, &call->tuple[leg & 1]);
+	struct splice_entry *e = old ? entry_of(old) : NULL;
+
+	if (!e || !control_finished(control_read(e)))
+		return;
+	if (leg) {
+		if (bpf_ktime_get_ns() - e->live.last_seen_ns < PORT_REST_NS)
+			return;
+		count(SPLICE_CNT_PORT_REUSED);
+	}
+	entry_remove(e, old->slot, old->id, true);
+}
+
 static __noinline int call_reserve(const struct splice_call *call)
 {
 	struct splice_tunables *t = get_tunables();
 	struct splice_record *r;
 	struct splice_entry *e;
-	struct splice_leg_ref *old;
 	__u32 slot, taken;
 	__u64 id;
 
 	if (!t)
 		return -ERRNO_INVAL;
-	/* a finished splice gives way on the client's side, where the client chose the port */
-	old = bpf_map_lookup_elem(&legs, &call->tuple[0]);
-	if (old) {
-		struct splice_entry *o = entry_of(old);
-
-		if (o && control_finished(control_read(o)))
-			entry_remove(o, old->slot, old->id, true);
-	}
+	give_way_to_call(call, 0);
+	give_way_to_call(call, 1);
 	e = entry_claim(&slot);
 	if (!e)
 		return -FULL_ERRNO;

@@ -185,12 +185,13 @@ export const Counter = {
   fin_refused: 25,
   syn_probed: 26,
   syn_reused: 27,
-  malformed_passed: 28,
-  drop_malformed: 29,
-  drop_ttl: 30,
-  drop_mtu: 31,
-  drop_route: 32,
-  drop_store: 33,
+  port_reused: 28,
+  malformed_passed: 29,
+  drop_malformed: 30,
+  drop_ttl: 31,
+  drop_mtu: 32,
+  drop_route: 33,
+  drop_store: 34,
 } as const;
 export type CounterName = keyof typeof Counter;
 

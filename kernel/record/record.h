@@ -240,6 +240,7 @@ enum splice_counter {
 	SPLICE_CNT_FIN_REFUSED,
 	SPLICE_CNT_SYN_PROBED,		/* SYN on a live entry, answered by a probe */
 	SPLICE_CNT_SYN_REUSED,		/* SYN on a finished entry, which gave way */
+	SPLICE_CNT_PORT_REUSED,		/* ports towards a server, used again while it may still wait */
 	SPLICE_CNT_MALFORMED_PASSED,	/* headers that make no sense: left to the stack */
 	SPLICE_CNT_DROP_MALFORMED,	/* options or flags that no end of a live splice would send */
 	SPLICE_CNT_DROP_TTL,

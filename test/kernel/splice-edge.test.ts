@@ -175,6 +175,32 @@ real('a port is used once per real server, whether by a splice or by a relay', a
   await transfer;
 });
 
+real('the port of a splice that has ended rests for a second, then serves again', async () => {
+  const { client, server, head, transfer } = await begin({ verb: 'GET', length: 10 });
+  const port = server.localPort as number;
+  assert.ok((await splice(client, server, { toServer: head })).spliced);
+  assert.is((await transfer).ok, true);
+  const other = await begin({ verb: 'GET', length: 10 });
+  const same = {
+    address: '10.2.0.2',
+    port: 9000,
+    source: '10.2.0.100',
+    ports: [port, port] as [number, number],
+    client: other.client,
+    timeoutMs: 3000,
+  };
+  const reserved = entries().filter((e) => e.tuple(1).destinationPort === other.server.localPort);
+  for (const entry of reserved) legs.datapath.table.delete(entry.slice);
+  other.server.resetAndDestroy();
+  assert.is((await connect(same).catch((e) => e)).errno, 'EADDRINUSE');
+  await sleep(1000);
+  const again = await connect(same);
+  const result = await splice(other.client, again, { toServer: other.head });
+  assert.is(result.spliced, true);
+  assert.is((await other.transfer).ok, true);
+  assert.is(legs.datapath.counters().port_reused, 1);
+});
+
 real('a real server that refuses is named, and leaves no reservation behind', async () => {
   const { client, server, transfer } = await begin({ verb: 'GET', length: 10 });
   legs.datapath.table.flush();
