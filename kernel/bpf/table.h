@@ -3,6 +3,13 @@
 #ifndef SPLICE_TABLE_H
 #define SPLICE_TABLE_H
 
+/*
+ * The functions below that are not static are so for the verifier: it checks a global function once,
+ * by itself, and a static one again on each path that leads to it. With all of them static it went
+ * through 650,000 instructions of its 1,000,000 and took 1.3 s; now it is 21,000 (Linux 6.18, clang
+ * 14). In exchange they must look at their pointers, which may be NULL for all that it knows.
+ */
+
 #include "maps.h"
 
 /*
@@ -199,10 +206,13 @@ static __noinline void count_service(struct splice_entry *e, __s32 by)
  * again. On success the timeout follows the state, and the change is announced where others may know
  * the splice.
  */
-static __noinline bool control_change(struct splice_entry *e, control_t c, control_t next)
+__noinline bool control_change(struct splice_entry *e, control_t c, control_t next)
 {
-	__u64 id = e->record.id;
+	__u64 id;
 
+	if (!e)
+		return false;
+	id = e->record.id;
 	if (__sync_val_compare_and_swap(control_of(e), c, next) != c)
 		return false;
 	e->live.timeout_ms = state_timeout(next);
@@ -226,8 +236,10 @@ static __noinline bool control_change(struct splice_entry *e, control_t c, contr
 }
 
 /* Set flags of an active splice (bounded retries: another CPU may be changing it too). */
-static __noinline bool control_add_flags(struct splice_entry *e, __u16 flags)
+__noinline bool control_add_flags(struct splice_entry *e, __u16 flags)
 {
+	if (!e)
+		return false;
 	for (int i = 0; i < 8; i++) {
 		control_t c = control_read(e);
 
@@ -257,11 +269,14 @@ static __always_inline void unlink_leg(struct splice_entry *e, __u32 leg, __u64 
 }
 
 /* Take the entry out if it is still the splice id. Returns false when somebody else already did. */
-static __noinline bool entry_remove(struct splice_entry *e, __u32 slot, __u64 id, bool events)
+__noinline bool entry_remove(struct splice_entry *e, __u32 slot, __u64 id, bool events)
 {
-	control_t c = control_read(e);
+	control_t c;
 
-	if (!id || __sync_val_compare_and_swap(&e->record.id, id, 0) != id)
+	if (!e || !id)
+		return false;
+	c = control_read(e);
+	if (__sync_val_compare_and_swap(&e->record.id, id, 0) != id)
 		return false;
 	unlink_leg(e, 0, id);
 	unlink_leg(e, 1, id);
