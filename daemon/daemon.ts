@@ -47,8 +47,6 @@ export class Daemon {
       await this.letGo(parts);
       throw error;
     }
-    // Told to end before it was up.
-    if (this.stopping) await this.letGo(parts);
   }
 
   private async bringUp(parts: Parts): Promise<void> {

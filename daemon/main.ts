@@ -76,10 +76,13 @@ async function serve(settings: Settings): Promise<void> {
   // A takeover happens when the machine is busiest: it must not wait for its own proxy.
   setPriority(settings.nice);
   const daemon = new Daemon(settings, log);
+  let serving = false;
   surviveNothing(log);
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     process.on(signal, () => {
       log.info({ signal }, 'stopping; the splices go on');
+      // Whatever a start hangs in, it can be ended; the next one adopts what it finds.
+      if (!serving) process.exit(EXIT_CANNOT_START);
       void daemon.stop();
     });
   }
@@ -88,6 +91,7 @@ async function serve(settings: Settings): Promise<void> {
     daemon.reload();
   });
   await daemon.start();
+  serving = true;
   reportReady();
 }
 
