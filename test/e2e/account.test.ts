@@ -7,7 +7,7 @@ const DEATH = 1000;
 
 /** As much of a transfer as the account looks at. */
 function transfer(port: number, o: Partial<Transfer>): Transfer {
-  const usual = { kind: 'download', begun: 0, ended: 2000, stall: 400, bytes: 10 };
+  const usual = { kind: 'download', begun: 0, firstByteAt: 10, ended: 2000, stall: 400, bytes: 10 };
   return { port, outcome: { ok: true }, ...usual, ...o } as Transfer;
 }
 
@@ -62,6 +62,12 @@ accounts('pauses are those of transfers that were under way and came through', (
   assert.equal(result.stall_ms, { p50: 300, p99: 300, max: 300 });
   assert.is(result.live_at_takeover, 2);
   assert.is(result.replicated_at_takeover, 1);
+});
+
+accounts('who had no byte yet has not paused, but waited', () => {
+  const result = of([transfer(1, {}), transfer(3, { begun: 900, firstByteAt: 2000, stall: 1100 })]);
+  assert.is(result.stall_ms.max, 400);
+  assert.equal(result.begun_in_gap, { flows: 1, wait_ms: { p50: 1100, p99: 1100, max: 1100 } });
 });
 
 accounts('percentiles are of the nearest rank', () => {

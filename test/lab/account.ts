@@ -27,6 +27,8 @@ export interface Result {
   stall_ms: Percentiles;
   takeover_ms: number;
   mode: Mode;
+  /** Transfers that began around the takeover and waited for it: from their begin to their first byte. */
+  begun_in_gap: { flows: number; wait_ms: Percentiles };
   /** Transfers that were under way when the node went. */
   live_at_takeover: number;
   /** ... and those of them whose record the other node held. */
@@ -49,6 +51,11 @@ export function percentiles(values: number[]): Percentiles {
 
 function liveAt(transfer: Transfer, at: number): boolean {
   return transfer.begun < at && (transfer.ended === undefined || transfer.ended > at);
+}
+
+/** It had begun, but what its client sent to connect, or to ask, fell into the gap. */
+function waited(transfer: Transfer, at: number, servedAt: number): boolean {
+  return transfer.begun < servedAt && (transfer.firstByteAt ?? Number.POSITIVE_INFINITY) > at;
 }
 
 function count(into: Record<string, number>, key: string): void {
@@ -78,12 +85,14 @@ export function account(
     else count(unreplicated, unreplicatedState(transfer, takeover));
   }
   const live = transfers.filter((t) => liveAt(t, takeover.at));
+  const gap = transfers.filter((t) => waited(t, takeover.at, takeover.at + o.takeoverMs));
+  const moving = live.filter((t) => !gap.includes(t));
   const side = (kind: Transfer['kind']) => {
     const mine = transfers.filter((t) => t.kind === kind);
     return {
       flows: mine.length,
       completed: mine.filter((t) => t.outcome?.ok).length,
-      stall_ms: stallsOf(live.filter((t) => t.kind === kind)),
+      stall_ms: stallsOf(moving.filter((t) => t.kind === kind)),
     };
   };
   const completed = transfers.filter((t) => t.outcome?.ok).length;
@@ -94,9 +103,15 @@ export function account(
     broken_replicated: brokenReplicated,
     unreplicated,
     bytes: transfers.reduce((sum, t) => sum + t.bytes, 0),
-    stall_ms: stallsOf(live),
+    stall_ms: stallsOf(moving),
     takeover_ms: Math.round(o.takeoverMs),
     mode: o.mode,
+    begun_in_gap: {
+      flows: gap.length,
+      wait_ms: percentiles(
+        gap.filter((t) => t.outcome?.ok).map((t) => (t.firstByteAt ?? t.begun) - t.begun),
+      ),
+    },
     live_at_takeover: live.length,
     replicated_at_takeover: live.filter((t) => takeover.held.has(t.port)).length,
     downloads: side('download'),

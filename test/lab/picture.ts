@@ -138,6 +138,9 @@ export function summary(r: Result): string[] {
     `  Under way when lb-a ${verb}: ${r.live_at_takeover}; lb-b had copies of ${r.replicated_at_takeover}, and ` +
       `${r.broken_replicated === 0 ? 'all of these came through' : `${r.broken_replicated} of these BROKE`}.`,
   ];
+  lines.push(
+    `  lb-b moved the first byte ${r.takeover_ms} ms after that; ${(r.bytes / MIB).toFixed(0)} MiB arrived in all.`,
+  );
   const rest = Object.entries(r.unreplicated);
   if (rest.length > 0) {
     lines.push(
@@ -145,9 +148,12 @@ export function summary(r: Result): string[] {
         ' (they were not spliced yet, or the copy was on its way).',
     );
   }
-  lines.push(
-    `  lb-b served the address ${r.takeover_ms} ms after that; ${(r.bytes / MIB).toFixed(0)} MiB moved in all.`,
-    '',
-  );
+  const { flows, wait_ms } = r.begun_in_gap;
+  if (flows > 0) {
+    lines.push(
+      `  ${flows} began in the gap, and waited ${Math.round(wait_ms.max)} ms at most for their first byte.`,
+    );
+  }
+  lines.push('');
   return lines;
 }

@@ -42,6 +42,7 @@ export class Transfer {
   bytes = 0;
   /** When the last byte was seen to arrive; for uploads kept by the watcher of acknowledgements. */
   lastByteAt = 0;
+  firstByteAt: number | undefined;
   /** The longest pause that ended after the takeover began, in ms. */
   stall = 0;
   readonly done: Promise<void>;
@@ -131,6 +132,7 @@ export class Transfer {
     if (now > this.#takeoverAt) this.stall = Math.max(this.stall, now - this.lastByteAt);
     this.bytes = bytes;
     this.lastByteAt = now;
+    this.firstByteAt ??= now;
     this.onBytes?.();
   }
 }
