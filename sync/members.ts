@@ -249,7 +249,10 @@ export class Members {
 
   #armRequests(): void {
     if (this.#requestTimer || this.#stopped) return;
-    this.#requestTimer = this.#host.options.clock.after(this.#requestMs, () => {
+    const { clock, random } = this.#host.options;
+    // nodes that came up together do not ask together for ever
+    const spread = 0.75 + random.u32() / 2 ** 33;
+    this.#requestTimer = clock.after(this.#requestMs * spread, () => {
       this.#requestTimer = undefined;
       let waiting = false;
       for (const peer of this.live()) {
