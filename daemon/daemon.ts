@@ -3,7 +3,12 @@ import { Datapath } from '../kernel/datapath.js';
 import { nodeId } from '../kernel/record/record.js';
 import type { PeerChange, PeerInfo, SyncEvents } from '../sync/api.js';
 import { Sync } from '../sync/engine.js';
-import { openMulticast } from '../sync/transport/multicast.js';
+import { SyncError } from '../sync/error.js';
+import {
+  type MulticastLink,
+  type MulticastOptions,
+  openMulticast,
+} from '../sync/transport/multicast.js';
 import { pause, turn } from './breath.js';
 import { loadSettings, type Settings } from './config.js';
 import type { Hello } from './control/protocol.js';
@@ -20,6 +25,8 @@ import { handlers, type VerbParts } from './verbs.js';
 import { AddressWatch } from './watch.js';
 import { clock, incarnationNow, random } from './world.js';
 
+const LINK_MS_MAX = 2000;
+const LINK_LOOK_MS = 100;
 const CAUGHT_UP_LOOK_MS = 50;
 
 type Parts = Awaited<ReturnType<Daemon['open']>>;
@@ -132,7 +139,7 @@ export class Daemon {
         node,
       });
       let datagrams = 0;
-      const link = await openMulticast({
+      const link = await openLink({
         ...settings.multicast,
         receive: (datagram) => {
           datagrams++;
@@ -263,5 +270,19 @@ export class Daemon {
     // A daemon that has just started waits for what the peers own: the engine bounds that time.
     while (due() && !this.caughtUp) await pause(CAUGHT_UP_LOOK_MS);
     if (due()) await ownership.commit();
+  }
+}
+
+/** A link that has just been set up has its carrier, and with it its address, a moment later. */
+async function openLink(options: MulticastOptions): Promise<MulticastLink> {
+  const deadline = performance.now() + LINK_MS_MAX;
+  for (;;) {
+    try {
+      return await openMulticast(options);
+    } catch (error) {
+      const wait = error instanceof SyncError && error.code === 'INTERFACE';
+      if (!wait || performance.now() > deadline) throw error;
+      await pause(LINK_LOOK_MS);
+    }
   }
 }
