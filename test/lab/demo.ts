@@ -14,6 +14,8 @@ const USAGE = `usage: npm run demo -- [options]
   --keep                   leave the lab standing and say how to look around in it
   --clean                  remove labs that were left standing, and do nothing else`;
 
+const STARTS_PER_SECOND_MAX = 50;
+
 interface Options {
   mode: Mode;
   flows: number;
@@ -73,6 +75,15 @@ function lookAround(lab: Lab): string[] {
   ];
 }
 
+/**
+ * All that have begun when lb-a goes are under way then: a transfer takes longer than the beginning of
+ * all of them. Where there are more, they begin over a longer time rather than faster.
+ */
+function paceFor(flows: number): { startsOverMs: number; transferMs: number } {
+  const startsOverMs = Math.max(6000, (flows * 1000) / STARTS_PER_SECOND_MAX);
+  return { startsOverMs, transferMs: startsOverMs + 2000 };
+}
+
 async function main(): Promise<number> {
   const o = options(process.argv.slice(2));
   if (o.clean) {
@@ -95,8 +106,7 @@ async function main(): Promise<number> {
   const screen = screenFor(o);
   try {
     screen.begin();
-    const shape = { transferMs: 8000, startsOverMs: 6000 };
-    const result = await new Takeover(lab, screen, { ...o, ...shape }).run();
+    const result = await new Takeover(lab, screen, { ...o, ...paceFor(o.flows) }).run();
     screen.end(result);
     return holds(result) ? 0 : 1;
   } finally {

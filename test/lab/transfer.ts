@@ -127,7 +127,7 @@ export class Transfer {
 
   /** So many bytes have arrived by now. */
   progress(bytes: number): void {
-    if (bytes <= this.bytes) return;
+    if (bytes <= this.bytes || this.ended !== undefined) return;
     const now = performance.now();
     if (now > this.#takeoverAt) this.stall = Math.max(this.stall, now - this.lastByteAt);
     this.bytes = bytes;

@@ -48,8 +48,8 @@ export class Content {
 }
 
 /**
- * Starts the real servers. Downloads leave at bytesPerSecond each, in steps of 16 KB: the sender
- * sets the pace, so what the client sees as a pause was a pause of the network.
+ * Starts the real servers. Downloads leave at bytesPerSecond each, in some thirty steps a second: the
+ * sender sets the pace, so what the client sees as a pause was a pause of the network.
  */
 export function startWebServers(lab: Lab, content: Content, bytesPerSecond: number): void {
   for (const node of WEB_SERVERS) {
@@ -67,7 +67,7 @@ events { worker_connections 4096; }
 http {
   access_log off;
   sendfile on;
-  sendfile_max_chunk 16k;
+  sendfile_max_chunk ${Math.max(1024, Math.ceil(bytesPerSecond / 32))};
   keepalive_timeout 0;
   client_max_body_size 0;
   client_body_timeout 120s;
