@@ -21,7 +21,8 @@ export function socketPath(chosen: Daemon): string {
 function configured(file: string): string {
   let block = readTree(file, {});
   for (const name of ['General', 'UNIX']) {
-    const inner = block.statements.find(({ words }) => words[0]?.text === name)?.block;
+    // a line may hold several directives: its block is the last one's
+    const inner = block.statements.find(({ words }) => words.at(-1)?.text === name)?.block;
     if (!inner) return SOCKET_DEFAULT;
     block = inner;
   }

@@ -234,6 +234,25 @@ else {
     assert.is((await lab.b.status())?.role, 'primary');
   });
 
+  pair('the notify script stops where the daemon knows better, and says so', () => {
+    const cli = [process.execPath, 'dist/bin/splicectl.js', '-C', lab.a.config];
+    const script = (state: string): { status: number | null; stderr: string } =>
+      spawnSync('scripts/primary-backup.sh', [state], {
+        encoding: 'utf8',
+        timeout: 20_000,
+        cwd: new URL('../..', import.meta.url),
+        env: { ...process.env, SPLICECTL: cli.join(' ') },
+      });
+    const late = script('primary');
+    assert.is(late.status, 1, late.stderr);
+    assert.match(late.stderr, 'splicectl role primary failed with exit status 1');
+    const backup = script('backup');
+    assert.is(backup.status, 0, backup.stderr);
+    const unknown = script('master');
+    assert.is(unknown.status, 2);
+    assert.match(unknown.stderr, 'expected primary, backup or fault');
+  });
+
   pair('of two nodes with the address, the one that keeps it takes the flows back', async () => {
     lab.lab.ip('a', [`address add ${VIRTUAL}/32 dev eth0`]);
     await lab.until('the contest', () => lab.b.log.includes('is it on both?'));
