@@ -27,6 +27,23 @@ static __always_inline bool beats(const struct splice_record *a, const struct sp
 	return a->generation > b->generation;
 }
 
+/*
+ * Between two splices that claim one address pair: of one owner the later birth, since the addresses
+ * were free when it was born. One whose sockets are open here is alive whatever a record says.
+ */
+static __always_inline bool displaces(const struct splice_record *a, const struct splice_record *b)
+{
+	if (b->flags & FLAGS_OPEN)
+		return false;
+	if (a->epoch != b->epoch)
+		return a->epoch > b->epoch;
+	if (a->owner != b->owner)
+		return a->owner > b->owner;
+	if (a->incarnation != b->incarnation)
+		return a->incarnation > b->incarnation;
+	return a->id > b->id;
+}
+
 static __always_inline bool same_splice(const struct splice_record *a, const struct splice_record *b)
 {
 	return a->origin == b->origin && a->incarnation == b->incarnation;
@@ -54,7 +71,7 @@ static __noinline __u32 give_way(struct splice_batch_item *item, __u32 leg)
 	if (e->record.id == r->id && same_splice(&e->record, r)) {
 		if (!beats(r, &e->record))
 			return SPLICE_EXISTS;
-	} else if (!control_finished(control_read(e)) && !beats(r, &e->record)) {
+	} else if (!control_finished(control_read(e)) && !displaces(r, &e->record)) {
 		return SPLICE_TUPLE_TAKEN;
 	}
 	entry_remove(e, ref->slot, ref->id, false);

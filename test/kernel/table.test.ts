@@ -169,16 +169,25 @@ real('of two copies of a splice the stronger claim stays: epoch, owner, then gen
 });
 
 real('a tuple of another splice is taken only by a stronger claim, and wholly', () => {
-  insert({ id: 1, clientPort: 10, serverPort: 20, epoch: 2 });
-  assert.equal(insert({ id: 2, clientPort: 10, serverPort: 21, epoch: 1 }), [Result.TUPLE_TAKEN]);
-  assert.equal(insert({ id: 3, clientPort: 11, serverPort: 20, epoch: 2 }), [Result.TUPLE_TAKEN]);
+  insert({ id: 5, clientPort: 10, serverPort: 20, epoch: 2 });
+  assert.equal(insert({ id: 6, clientPort: 10, serverPort: 21, epoch: 1 }), [Result.TUPLE_TAKEN]);
   assert.equal(insert({ id: 4, clientPort: 11, serverPort: 20, epoch: 3 }), [Result.OK]);
   assert.equal(
     dump().map((r) => r.id),
     [4n],
   );
   // nothing of the loser is left: its client tuple is free
-  assert.equal(insert({ id: 5, clientPort: 10, serverPort: 30, epoch: 1 }), [Result.OK]);
+  assert.equal(insert({ id: 7, clientPort: 10, serverPort: 30, epoch: 1 }), [Result.OK]);
+});
+
+real('under one owner the later birth has the tuple, whatever the generations say', () => {
+  insert({ id: 5, clientPort: 10, generation: 1 });
+  assert.equal(insert({ id: 4, clientPort: 10, generation: 9 }), [Result.TUPLE_TAKEN]);
+  assert.equal(insert({ id: 6, clientPort: 10, generation: 1 }), [Result.OK]);
+  assert.equal(
+    dump().map((r) => r.id),
+    [6n],
+  );
 });
 
 real('a record that no kernel could have announced is refused, and changes nothing', () => {
