@@ -89,7 +89,7 @@ export class TwoLegs {
   }
 
   option(end: End, name: string, on: boolean): void {
-    this.in(end, 'sysctl', '-qw', `net.ipv4.${name}=${on ? 1 : 0}`);
+    this.in(end, 'sh', '-c', `echo ${on ? 1 : 0} >/proc/sys/net/ipv4/${name}`);
   }
 
   /** Let the client make a transfer. */
