@@ -20,7 +20,8 @@ const LOSS_CHECK_MS = 1000;
 
 /**
  * count events of EVENT_SIZE bytes, which are overwritten after the call; lost: how many more were lost
- * since the last call (ring full).
+ * since it was last said (ring full). A loss is told only when all that stood in the ring before it has
+ * been handed over: whoever then reads the table is not overtaken by older news.
  */
 export type EventHandler = (events: Uint8Array, count: number, lost: number) => void;
 
@@ -62,12 +63,15 @@ export class EventRing {
     this.#producer = new BigUint64Array(producer, 0, 1);
     this.#lengths = new Uint32Array(producer, PAGE);
     this.#data = new Uint8Array(producer, PAGE);
+    // what nobody has read is from before this watch: its end may be among what was lost since
+    Atomics.store(this.#consumer, 0, Atomics.load(this.#producer, 0));
     this.#watch = watchFd(fd, 'readable', () => this.#read());
     this.#timer = setInterval(() => this.#read(), LOSS_CHECK_MS).unref();
   }
 
   #read(): void {
     if (this.#closed) return;
+    const total = this.#lostTotal(); // before the end is looked up: what is lost later is told later
     let position = Number(Atomics.load(this.#consumer, 0));
     const end = Number(Atomics.load(this.#producer, 0));
     let count = 0;
@@ -82,9 +86,8 @@ export class EventRing {
       position += STEP;
     }
     Atomics.store(this.#consumer, 0, BigInt(position));
-    const total = this.#lostTotal();
-    const lost = total - this.#lostReported;
-    this.#lostReported = total;
+    const lost = position < end ? 0 : total - this.#lostReported;
+    this.#lostReported += lost;
     if (count || lost) this.#onEvents(this.#batch.subarray(0, count * EVENT_SIZE), count, lost);
   }
 
