@@ -58,6 +58,7 @@ export type SpliceResult =
 
 const SETTLE_TIMEOUT_MS = 200;
 const SETTLE_ROUND_MS = 1;
+const SETTLE_LATE_ROUNDS = 20;
 const COMMIT_DELAY_MS = 1;
 const COMMIT_DELAY_MAX_MS = 20;
 /** After this long only a far end that is slow, or gone, can be the cause: no haste. */
@@ -128,31 +129,37 @@ function drain(leg: Leg, seen: Snapshot): number {
   return length;
 }
 
-/** Until both legs stand still for a round, then switch. */
+/**
+ * Until both legs stand still for a round, then switch. Stillness is a courtesy: what comes in between
+ * is not acknowledged, so it is sent again, which costs a sender in full flow its retransmission
+ * timeout. Past the deadline the switch is tried without it, some more rounds: on a machine that is
+ * too busy the time passes with hardly a round, and that is no reason to leave a pair unprotected.
+ */
 async function settleAndActivate(
   client: Leg,
   server: Leg,
   timeoutMs: number,
 ): Promise<RefusalReason | undefined> {
   const deadline = performance.now() + timeoutMs;
-  for (let still = false; ; ) {
+  for (let still = false, late = 0; late < SETTLE_LATE_ROUNDS; ) {
     const seen = [client, server].map((leg) => ({ leg, snapshot: snapshot(leg.fd) }));
     let moved = 0;
     for (const { leg, snapshot } of seen) {
       if (!snapshot?.established) return 'not_established';
       moved += drain(leg, snapshot);
     }
-    if (still && moved === 0) {
+    if (performance.now() > deadline) late++;
+    if ((still && moved === 0) || late > 0) {
       const pending: [number, number] = [lengthOf(server.read), lengthOf(client.read)];
       const error =
         spliceCall(server.fd, SocketOption.SETTLE, { pending }) ||
         spliceCall(client.fd, SocketOption.ACTIVATE, { pending });
       if (error !== Errno.EAGAIN) return error ? reasonOf(error) : undefined;
     }
-    if (performance.now() > deadline) return 'not_settled';
     still = moved === 0;
     await sleep(SETTLE_ROUND_MS);
   }
+  return 'not_settled';
 }
 
 function hold(client: Leg, server: Leg): RefusalReason | undefined {

@@ -18,6 +18,7 @@ const legs = new TwoLegs();
 let proxy: Server;
 const outcomes: SpliceOutcome[] = [];
 const refusals: RefusalReason[] = [];
+let settleTimeoutMs = 200;
 /** What the proxy does before it splices; a test may change it. */
 let before: (client: Socket, server: Socket) => Promise<void> | void;
 
@@ -28,7 +29,7 @@ function relay(from: Socket, to: Socket): void {
 
 async function serve(client: Socket, server: Socket, head: Buffer): Promise<void> {
   await before(client, server);
-  const result = await splice(client, server, { toServer: head });
+  const result = await splice(client, server, { toServer: head, settleTimeoutMs });
   if (result.spliced) {
     outcomes.push(await result.committed);
     return;
@@ -60,6 +61,7 @@ test.after(async () => {
 
 test.before.each(() => {
   before = () => {};
+  settleTimeoutMs = 200;
   outcomes.length = refusals.length = 0;
 });
 
@@ -94,6 +96,15 @@ real('uploads stream through the moment of splicing', async () => {
   await Promise.all(streams);
   assert.equal(refusals, []);
 });
+
+real(
+  'a proxy that is too busy to wait until the two stand still splices all the same',
+  async () => {
+    settleTimeoutMs = 0;
+    await all(20, { verb: 'PUT', length: 300_000, piece: 20_000, paceMs: 1 });
+    assert.equal(refusals, []);
+  },
+);
 
 real('100 KB pipelined behind the request go first', async () => {
   before = () => sleep(20); // all of it has arrived by then
