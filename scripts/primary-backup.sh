@@ -6,6 +6,7 @@
 #
 #   SPLICECTL     the command line of splicectl          (default: splicectl)
 #   SPLICED_CONF  the configuration file of the daemon   (default: /etc/spliced/spliced.conf)
+#   SPLICED_LOCK  taken for as long as a change lasts    (default: /run/lock/spliced-notify.lock)
 #
 # Exit status: 0 when every step was done, else that of the last step that was not. A step that
 # fails does not keep the later ones from being tried: half a takeover is better than none.
@@ -27,6 +28,16 @@ step() {
     status=$result
   fi
 }
+
+# keepalived starts its scripts without waiting for the one before: one at a time, in their order.
+# Not for ever, though: a change that hangs must not keep a takeover from happening.
+lock="${SPLICED_LOCK:-/run/lock/spliced-notify.lock}"
+if true 2>/dev/null >>"$lock"; then
+  exec 9>>"$lock"
+  flock -w 10 9 || say "going on without the lock: the change before this one has not ended in 10 s"
+else
+  say "going on without the lock: $lock cannot be written"
+fi
 
 case "$1" in
   primary)

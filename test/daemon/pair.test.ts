@@ -241,7 +241,7 @@ else {
         encoding: 'utf8',
         timeout: 20_000,
         cwd: new URL('../..', import.meta.url),
-        env: { ...process.env, SPLICECTL: cli.join(' ') },
+        env: { ...process.env, SPLICECTL: cli.join(' '), SPLICED_LOCK: `${lab.a.config}.lock` },
       });
     const late = script('primary');
     assert.is(late.status, 1, late.stderr);

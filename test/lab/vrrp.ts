@@ -59,7 +59,7 @@ export function startKeepalived(lab: Lab, node: BalancerName, splicedConfig: str
   const wrapper = lab.write(
     join(node, 'notify.sh'),
     `#!/bin/sh
-SPLICECTL='${process.execPath} ${splicectl} -C ${splicedConfig}' exec ${NOTIFY} "$@" >>${lab.path('log', `${node}-notify.log`)} 2>&1
+SPLICED_LOCK='${lab.path(node, 'notify.lock')}' SPLICECTL='${process.execPath} ${splicectl} -C ${splicedConfig}' exec ${NOTIFY} "$@" >>${lab.path('log', `${node}-notify.log`)} 2>&1
 `,
   );
   fs.chmodSync(wrapper, 0o755);
