@@ -9,7 +9,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, relative, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type FileResult, fileOptions, runFile, stopAll } from './runner/file.js';
-import { inventory, leftovers } from './runner/leftovers.js';
+import { inventory, leftovers, usersOfCgroups } from './runner/leftovers.js';
 
 /** Files at a time. The machine that this is meant for has two cores. */
 const PARALLEL = 2;
@@ -82,7 +82,7 @@ async function main(parts: string[]): Promise<number> {
   await Promise.all(Array.from({ length: PARALLEL }, worker));
   for (const file of files.filter(serial)) finish(await runFile(root, file));
 
-  const left = leftovers(before, inventory());
+  const left = leftovers(before, inventory(), usersOfCgroups());
   const sum = (pick: (result: FileResult) => number): number =>
     results.reduce((total, result) => total + pick(result), 0);
   const failed = sum((result) => result.failed) + (left.length > 0 ? 1 : 0);

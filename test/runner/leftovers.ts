@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /** What a test can leave in the kernel: named by kind, so that two listings can be compared. */
-import { readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 
 /** Names that the project's tests and lab give to what they make. */
@@ -33,9 +33,34 @@ export function inventory(): Set<string> {
   return found;
 }
 
-/** What stands in `after` and did not in `before`. */
-export function leftovers(before: Set<string>, after: Set<string>): string[] {
-  return [...after].filter((item) => !before.has(item)).sort();
+/**
+ * What stands in `after` and did not in `before`, save what is in use: a lab or a test that somebody
+ * else runs at the same time. `users` as usersOfCgroups() gives it.
+ */
+export function leftovers(before: Set<string>, after: Set<string>, users: string): string[] {
+  return [...after].filter((item) => !before.has(item) && !inUse(item, users)).sort();
+}
+
+/** The cgroups that have processes, one a line. Those of the run itself have ended by then. */
+export function usersOfCgroups(): string {
+  return names('/proc')
+    .filter((entry) => /^\d+$/.test(entry))
+    .map((pid) => {
+      try {
+        return readFileSync(`/proc/${pid}/cgroup`, 'utf8');
+      } catch {
+        return ''; // it has ended meanwhile
+      }
+    })
+    .join('');
+}
+
+/** Names carry the id of a lab, whose processes are in a cgroup of that id, or a process's own id. */
+function inUse(item: string, users: string): boolean {
+  const id = /spliced-[a-z]+-(\w+)|\bsp-(\w+)-/.exec(item);
+  const word = id?.[1] ?? id?.[2];
+  if (word === undefined) return false;
+  return users.includes(`spliced-lab-${word}/`) || existsSync(`/proc/${word}/status`);
 }
 
 function names(path: string): string[] {

@@ -103,9 +103,20 @@ runner('finds no process for a mark that nobody carries', () => {
 });
 
 runner('calls a leftover what was not there before', () => {
-  assert.equal(leftovers(new Set(['pin a']), new Set(['pin a', 'network namespace b'])), [
-    'network namespace b',
+  const after = new Set(['pin a', 'network namespace sp-abc-client', 'cgroup /c/spliced-golden-0']);
+  assert.equal(leftovers(new Set(['pin a']), after, ''), [
+    'cgroup /c/spliced-golden-0',
+    'network namespace sp-abc-client',
   ]);
+});
+
+runner('leaves alone what somebody else is using at the same time', () => {
+  const after = new Set([
+    'network namespace sp-abc-client',
+    'temporary file /tmp/spliced-lab-abc',
+    `cgroup /c/spliced-golden-${process.pid}`,
+  ]);
+  assert.equal(leftovers(new Set(), after, '0::/spliced-lab-abc/lb-a\n'), []);
 });
 
 runner.run();

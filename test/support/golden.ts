@@ -123,6 +123,9 @@ export class Golden {
     }
     const cgroup = `${cgroup2()}/spliced-golden-${process.pid}`;
     mkdirSync(cgroup);
+    // all else goes with the namespaces; this must go even if the test is ended at its deadline
+    process.once('exit', () => rmdirSync(cgroup));
+    process.once('SIGTERM', () => process.exit(1));
     const options = {
       pinPath: PIN_PATH,
       cgroup,
@@ -130,18 +133,12 @@ export class Golden {
       node: 1,
       tableSize: TABLE_SIZE,
     };
-    try {
-      const datapath = await Datapath.open(options);
-      return new Golden(datapath, cgroup, [new Tap('front-far'), new Tap('back-far')]);
-    } catch (error) {
-      rmdirSync(cgroup);
-      throw error;
-    }
+    const datapath = await Datapath.open(options);
+    return new Golden(datapath, [new Tap('front-far'), new Tap('back-far')]);
   }
 
   private constructor(
     readonly datapath: Datapath,
-    private readonly cgroup: string,
     private readonly taps: Tap[],
   ) {}
 
@@ -149,7 +146,6 @@ export class Golden {
     for (const tap of this.taps) tap.close();
     this.datapath.close();
     await Datapath.unload(PIN_PATH, INTERFACES);
-    rmdirSync(this.cgroup);
   }
 
   /** Sets the table to the one splice of the case, and takes it through its steps. */
