@@ -1,6 +1,7 @@
 /** The splice table in bulk: work is put into the mailbox and done by the table_op program. */
 import { callFailed } from './error.js';
-import { bpf, errno, libc, memory, type Pointer, sizeOf } from './native.js';
+import { errno, libc, memory, type Pointer } from './native.js';
+import { runProgram } from './program.js';
 import {
   BATCH_ITEM_SIZE,
   BATCH_ITEMS,
@@ -52,26 +53,8 @@ export class Table {
     this.#set(MailboxOffset.op, operation);
     this.#set(MailboxOffset.flags, flags);
     this.#set(MailboxOffset.argument, argument);
-    const answer = {
-      sz: sizeOf('bpf_test_run_opts'),
-      data_in: this.#packet,
-      data_out: null,
-      data_size_in: this.#packet.length,
-      data_size_out: 0,
-      ctx_in: null,
-      ctx_out: null,
-      ctx_size_in: 0,
-      ctx_size_out: 0,
-      retval: 0,
-      repeat: 1,
-      duration: 0,
-      flags: 0,
-      cpu: 0,
-      batch_size: 0,
-    };
-    const error: number = bpf().testRun(this.#program, answer);
-    if (error < 0) throw callFailed('working on the splice table', error);
-    if (answer.retval !== 0) throw new RangeError('the splice table did not know the request');
+    const { verdict } = runProgram(this.#program, this.#packet);
+    if (verdict !== 0) throw new RangeError('the splice table did not know the request');
   }
 
   /** Run an operation that walks the table, chunk by chunk; yields how many each chunk found. */

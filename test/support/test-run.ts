@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 /** Runs a pinned tc program once on a packet (BPF_PROG_TEST_RUN), in the calling process's namespace. */
 import { errnoName } from '../../kernel/error.js';
-import { bpf, errno, libc, sizeOf } from '../../kernel/native.js';
+import { bpf, errno, libc } from '../../kernel/native.js';
+import { runProgram } from '../../kernel/program.js';
 
 /** Offsets in struct __sk_buff (linux/bpf.h) of what the kernel lets a test run set. */
 const SkBuff = { mark: 8, ifindex: 40, size: 48 } as const;
@@ -21,26 +22,8 @@ export function testRun(
     skb.writeUInt32LE(context.mark, SkBuff.mark);
     skb.writeUInt32LE(context.ifindex, SkBuff.ifindex);
     const output = Buffer.alloc(OUTPUT_BYTES_MAX);
-    const options = {
-      sz: sizeOf('bpf_test_run_opts'),
-      data_in: input,
-      data_out: output,
-      data_size_in: input.length,
-      data_size_out: output.length,
-      ctx_in: skb,
-      ctx_out: null,
-      ctx_size_in: skb.length,
-      ctx_size_out: 0,
-      retval: 0,
-      repeat: 1,
-      duration: 0,
-      flags: 0,
-      cpu: 0,
-      batch_size: 0,
-    };
-    const failed = bpf().testRun(fd, options);
-    if (failed) throw new Error(`BPF_PROG_TEST_RUN of ${pin}: ${errnoName(failed)}`);
-    return { verdict: options.retval, output: output.subarray(0, options.data_size_out) };
+    const { verdict, outputLength } = runProgram(fd, input, { context: skb, output });
+    return { verdict, output: output.subarray(0, outputLength) };
   } finally {
     libc.close(fd);
   }

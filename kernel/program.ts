@@ -1,0 +1,44 @@
+import { errnoName, KernelError } from './error.js';
+import { bpf, sizeOf } from './native.js';
+
+export interface RunOptions {
+  /** struct __sk_buff that the program sees. */
+  context?: Buffer;
+  /** Gets the packet as the program left it. */
+  output?: Buffer;
+}
+
+/**
+ * Run a loaded tc program once on a packet, in the calling process's network namespace
+ * (BPF_PROG_TEST_RUN, bpf(2)).
+ * @returns its verdict, and how many octets of output there are
+ * @throws KernelError SYSTEM_CALL
+ */
+export function runProgram(
+  fd: number,
+  packet: Buffer,
+  { context, output }: RunOptions = {},
+): { verdict: number; outputLength: number } {
+  const options = {
+    sz: sizeOf('bpf_test_run_opts'),
+    data_in: packet,
+    data_out: output ?? null,
+    data_size_in: packet.length,
+    data_size_out: output?.length ?? 0,
+    ctx_in: context ?? null,
+    ctx_out: null,
+    ctx_size_in: context?.length ?? 0,
+    ctx_size_out: 0,
+    retval: 0,
+    repeat: 1,
+    duration: 0,
+    flags: 0,
+    cpu: 0,
+    batch_size: 0,
+  };
+  const error: number = bpf().testRun(fd, options);
+  if (error < 0) {
+    throw new KernelError('SYSTEM_CALL', `running a BPF program failed: ${errnoName(error)}`);
+  }
+  return { verdict: options.retval, outputLength: options.data_size_out };
+}
