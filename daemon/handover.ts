@@ -7,11 +7,11 @@
 //   4. when the address is gone: back to normal, so that this node can take over again
 import type { Datapath } from '../kernel/datapath.js';
 import type { SyncEngine } from '../sync/api.js';
-import { socketsOn } from './addresses.js';
 import { pause } from './breath.js';
 import { DaemonError } from './error.js';
 import type { Log } from './log.js';
 import type { Ownership } from './ownership.js';
+import { socketsOn } from './sockets.js';
 import type { TrackFile } from './track.js';
 import type { AddressWatch } from './watch.js';
 
@@ -86,14 +86,14 @@ export class Handover {
     const { sync, watch, log } = this.parts;
     this.setDraining(true);
     await progress('new connections wait for the next owner');
-    const left = (): { sockets: number; unacknowledged: number } => ({
-      sockets: socketsOn(watch.here),
+    const left = async (): Promise<{ sockets: number; unacknowledged: number }> => ({
+      sockets: await socketsOn(watch.here),
       unacknowledged: sync.unacknowledged(),
     });
     let fewest = Number.POSITIVE_INFINITY;
     let progressed = performance.now();
-    await within(SETTLE_MS_MAX, () => {
-      const { sockets, unacknowledged } = left();
+    await within(SETTLE_MS_MAX, async () => {
+      const { sockets, unacknowledged } = await left();
       const now = performance.now();
       if (sockets + unacknowledged < fewest) {
         fewest = sockets + unacknowledged;
@@ -106,7 +106,7 @@ export class Handover {
       await progress('every flow is spliced, and the peer has all of them');
       return;
     }
-    const rest = left();
+    const rest = await left();
     log.warn(rest, 'handover: what is left in user space, or not acknowledged, will break');
     await progress(
       `still ${rest.sockets} sockets and ${rest.unacknowledged} unacknowledged records, and no fewer: they will break`,
@@ -141,9 +141,9 @@ export class Handover {
   }
 }
 
-async function within(ms: number, holds: () => boolean): Promise<boolean> {
+async function within(ms: number, holds: () => boolean | Promise<boolean>): Promise<boolean> {
   const deadline = performance.now() + ms;
-  while (!holds()) {
+  while (!(await holds())) {
     if (performance.now() > deadline) return false;
     await pause(LOOK_MS);
   }
