@@ -9,6 +9,9 @@ export type Kind = 'download' | 'upload';
 /** Client ports tell the two kinds apart, so that a table's rows can be matched with transfers. */
 export const FIRST_PORT: Record<Kind, number> = { download: 20_000, upload: 40_000 };
 
+/** Seconds without a byte: far more than any takeover takes, on a starved machine too. */
+const GIVE_UP_S = 20;
+
 /** How a transfer came to its end. */
 export type Outcome =
   | { ok: true }
@@ -62,8 +65,10 @@ export class Transfer {
     this.port = FIRST_PORT[kind] + index;
     const upload = `upload-${index}`;
     const argv = ['curl', '-sS', '-q', '--http1.1', '--local-port', String(this.port)];
-    // No --retry, and num_connects proves that there was one connection.
-    argv.push('--max-time', '90', '-w', '%{stderr}\n%{http_code} %{num_connects}');
+    // No --retry, and num_connects proves that there was one connection. A client that only waits is
+    // never told that nobody is left to answer: such a transfer counts as broken after a while.
+    argv.push('--max-time', '90', '--speed-limit', '1', '--speed-time', String(GIVE_UP_S));
+    argv.push('-w', '%{stderr}\n%{http_code} %{num_connects}');
     if (kind === 'download') {
       argv.push(`http://${CLIENT_ADDRESS}/get/${sample.name}`);
     } else {
