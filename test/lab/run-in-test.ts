@@ -25,16 +25,15 @@ function remains(lab: Lab): string[] {
   return [...found, ...mounts.filter((line) => line.includes(`${lab.dir}/`))];
 }
 
-export interface LabRun {
-  result: Result;
-  told: string[];
+/** What every test of a lab wants to know beside its own result. */
+interface Aftermath {
   /** Connections that a RST tore down, by the client's own kernel's count. */
   resets: number;
   remains: string[];
 }
 
-/** The demo at a size for tests: the same lab and the same death, with fewer and shorter transfers. */
-export async function runTakeover(mode: Mode): Promise<LabRun> {
+/** Builds a lab, lets body work in it, and removes it whatever happens. */
+export async function inLab<T>(body: (lab: Lab) => Promise<T>): Promise<T & Aftermath> {
   for (const [signal, number] of [
     ['SIGINT', 2],
     ['SIGTERM', 15],
@@ -43,15 +42,28 @@ export async function runTakeover(mode: Mode): Promise<LabRun> {
   }
   const lab = new Lab();
   try {
-    const notes = new Notes();
-    const size = { flows: 60, bytes: 1 << 20, transferMs: 4000, startsOverMs: 3000 };
-    const result = await new Takeover(lab, notes, { mode, ...size }).run();
+    const result = await body(lab);
     const resets = establishedResets(lab.exec('client', 'cat', '/proc/net/snmp'));
     lab.remove();
-    return { result, told: notes.told, resets, remains: remains(lab) };
+    return { ...result, resets, remains: remains(lab) };
   } finally {
     lab.remove();
   }
+}
+
+export interface LabRun extends Aftermath {
+  result: Result;
+  told: string[];
+}
+
+/** The demo at a size for tests: the same lab and the same death, with fewer and shorter transfers. */
+export function runTakeover(mode: Mode): Promise<LabRun> {
+  return inLab(async (lab) => {
+    const notes = new Notes();
+    const size = { flows: 60, bytes: 1 << 20, transferMs: 4000, startsOverMs: 3000 };
+    const result = await new Takeover(lab, notes, { mode, ...size }).run();
+    return { result, told: notes.told };
+  });
 }
 
 /** EstabResets of /proc/net/snmp (RFC 1213, tcpEstabResets). */

@@ -88,9 +88,27 @@ export function build(lab: Lab): void {
 
 /** Pulls all cables of a node, in one process so that they go within a millisecond or so. */
 export function pullCables(lab: Lab, node: string): void {
+  setCables(lab, node, 'down');
+}
+
+/** Plugs them in again. */
+export function plugCables(lab: Lab, node: string): void {
+  setCables(lab, node, 'up');
+}
+
+function setCables(lab: Lab, node: string, state: 'up' | 'down'): void {
+  const mine = CABLES.filter((c) => c.node === node);
   lab.ip(
     FABRIC,
-    CABLES.filter((c) => c.node === node).map((c) => `link set ${c.node}.${c.net} down`),
+    mine.map((c) => `link set ${c.node}.${c.net} ${state}`),
+  );
+}
+
+/** Takes the virtual addresses off a dead node, as the reboot of a machine would. */
+export function forgetAddresses(lab: Lab, node: string): void {
+  lab.ip(
+    node,
+    [CLIENT_ADDRESS, SERVER_SIDE_ADDRESS].map((address) => `address flush to ${address}/32`),
   );
 }
 

@@ -64,6 +64,8 @@ SPLICED_LOCK='${lab.path(node, 'notify.lock')}' SPLICECTL='${process.execPath} $
   );
   fs.chmodSync(wrapper, 0o755);
   const file = lab.write(join(node, 'keepalived.conf'), config(lab, node, wrapper));
-  const pids = ['-p', lab.path(node, 'keepalived.pid'), '-r', lab.path(node, 'vrrp.pid')];
+  const files = ['keepalived.pid', 'vrrp.pid'].map((name) => lab.path(node, name));
+  for (const stale of files) fs.rmSync(stale, { force: true }); // one that was killed left them
+  const pids = ['-p', files[0], '-r', files[1]];
   return lab.start(node, 'keepalived', ['keepalived', '-n', '-l', '-D', '-P', '-f', file, ...pids]);
 }

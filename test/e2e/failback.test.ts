@@ -1,0 +1,134 @@
+// serial, deadline: 60
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { Balancer } from '../lab/balancer.js';
+import type { Lab } from '../lab/lab.js';
+import { whatIsMissing } from '../lab/preflight.js';
+import { inLab } from '../lab/run-in-test.js';
+import {
+  build,
+  CLIENT_ADDRESS,
+  forgetAddresses,
+  hasAddress,
+  plugCables,
+  pullCables,
+} from '../lab/topology.js';
+import { Traffic } from '../lab/traffic.js';
+import { startKeepalived } from '../lab/vrrp.js';
+import { Content, startWebServers, webServersReady } from '../lab/web.js';
+
+/*
+ *   lb-a ── dies ──► lb-b ── hands over ──► lb-a, back with the table that it died with
+ *
+ * The same transfers run all the way. The drawing of the network stands in test/lab/topology.ts.
+ */
+const FLOWS = 40;
+const BYTES = 4 << 20;
+const BYTES_PER_SECOND = BYTES / 8;
+
+const failback = suite('there and back');
+const missing = whatIsMissing();
+if (missing) console.log(`skipped: ${missing}`);
+const test = missing ? failback.skip : failback;
+
+type Status = NonNullable<Awaited<ReturnType<Balancer['status']>>>;
+interface Journey {
+  broken: unknown[];
+  /** How lb-a stood when it had come back, and both at the end of the journey. */
+  returned: Status | undefined;
+  ended: (Status | undefined)[];
+}
+let journey: Journey & { resets: number; remains: string[] };
+
+async function travel(lab: Lab): Promise<Journey> {
+  build(lab);
+  const a = new Balancer(lab, 'lb-a');
+  const b = new Balancer(lab, 'lb-b');
+  const content = new Content(lab, BYTES);
+  startWebServers(lab, content, BYTES_PER_SECOND);
+  for (const balancer of [a, b]) balancer.startDaemon();
+  for (const balancer of [a, b]) await balancer.ready();
+  for (const balancer of [a, b]) balancer.startProxy();
+  startKeepalived(lab, 'lb-a', a.splicedConfig);
+  const onto = (balancer: Balancer) =>
+    lab.until(`the address on ${balancer.name}`, 10, () =>
+      hasAddress(lab, balancer.name, CLIENT_ADDRESS),
+    );
+  await onto(a);
+  startKeepalived(lab, 'lb-b', b.splicedConfig);
+  await webServersReady(lab);
+  const traffic = new Traffic(lab, content, {
+    flows: FLOWS,
+    bytesPerSecond: BYTES_PER_SECOND,
+    startsOverMs: 1000,
+  });
+  await traffic.prepare();
+  const ended = traffic.run();
+  await lab.until(
+    'copies of all on lb-b',
+    10,
+    async () => (await b.status())?.external.entries === FLOWS,
+  );
+
+  pullCables(lab, 'lb-a');
+  lab.killNode('lb-a');
+  await onto(b);
+  await lab.until(
+    'all in the kernel of lb-b',
+    10,
+    async () => (await b.status())?.table.live === FLOWS,
+  );
+
+  forgetAddresses(lab, 'lb-a');
+  plugCables(lab, 'lb-a');
+  a.startDaemon();
+  await a.ready();
+  a.startProxy();
+  startKeepalived(lab, 'lb-a', a.splicedConfig);
+  await lab.until('copies of all on lb-a', 10, async () => {
+    const status = await a.status();
+    return status?.role === 'backup' && status.in_sync && status.external.entries === FLOWS;
+  });
+  const returned = await a.status();
+  await b.splicectl('handover');
+  await onto(a);
+  await ended;
+  return {
+    broken: traffic.transfers.filter((t) => !t.outcome?.ok).map((t) => [t.port, t.outcome]),
+    returned,
+    ended: [await a.status(), await b.status()],
+  };
+}
+
+test('the journey comes to its end', async () => {
+  journey = await inLab(travel);
+});
+
+test('a node that comes back with the table it died with gives way to the owner', () => {
+  assert.is(journey.returned?.table.live, 0);
+  assert.is(journey.returned?.internal.entries, 0);
+});
+
+test('each change of owner has its epoch', () => {
+  assert.equal(
+    journey.ended.map((status) => [status?.role, status?.epoch]),
+    [
+      ['primary', 2],
+      ['backup', 2],
+    ],
+  );
+});
+
+test('every transfer that was there for both takeovers completes with the right SHA-256', () => {
+  assert.equal(journey.broken, []);
+});
+
+test('no connection is answered by a RST', () => {
+  assert.is(journey.resets, 0);
+});
+
+test('the lab leaves nothing behind', () => {
+  assert.equal(journey.remains, []);
+});
+
+failback.run();
