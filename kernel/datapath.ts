@@ -235,12 +235,6 @@ export class Datapath {
     this.#tunables.setBigUint64(TunablesOffset.guardUntilNs, until, true);
   }
 
-  /** The guard holds packets back now. */
-  get guarding(): boolean {
-    const until = this.#tunables.getBigUint64(TunablesOffset.guardUntilNs, true);
-    return until > process.hrtime.bigint();
-  }
-
   /** Drop new connections to the virtual addresses; their SYNs come again, to the next owner. */
   setDraining(on: boolean): void {
     this.#setTunable('draining', on ? 1 : 0);
