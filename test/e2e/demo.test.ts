@@ -3,8 +3,8 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { cgroup2Root } from '../lab/lab.js';
 import { whatIsMissing } from '../lab/preflight.js';
+import { cgroupRoot } from '../support/cgroup.js';
 
 const program = suite('npm run demo, the program');
 
@@ -58,7 +58,7 @@ test('Ctrl-C in the middle of it removes the whole lab', async () => {
   await until('the transfers', 30, () => run.said().includes('transfers begin'));
   const traces = () => [
     ...readdirSync('/run/netns').filter((name) => name.startsWith(`sp-${id}-`)),
-    ...[`/tmp/spliced-lab-${id}`, `${cgroup2Root()}/spliced-lab-${id}`].filter(existsSync),
+    ...[`/tmp/spliced-lab-${id}`, `${cgroupRoot()}/spliced-lab-${id}`].filter(existsSync),
     ...(readFileSync('/proc/self/mounts', 'utf8').match(new RegExp(`spliced-lab-${id}/`, 'g')) ??
       []),
   ];

@@ -2,6 +2,7 @@ import { type ChildProcess, execFileSync, type SpawnOptions, spawn } from 'node:
 import * as fs from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { findCgroupRoot } from '../support/cgroup.js';
 
 export class LabError extends Error {
   constructor(
@@ -14,15 +15,6 @@ export class LabError extends Error {
 }
 
 const PREFIX = 'spliced-lab-';
-
-/** The cgroup2 tree of this machine: alone on most, beside a v1 tree on some. */
-export function cgroup2Root(): string | undefined {
-  for (const line of fs.readFileSync('/proc/self/mounts', 'utf8').split('\n')) {
-    const [, where, type] = line.split(' ');
-    if (type === 'cgroup2') return where;
-  }
-  return undefined;
-}
 
 function sleepSync(ms: number): void {
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
@@ -73,7 +65,7 @@ export class Lab {
   readonly #onExit = () => this.remove();
 
   constructor() {
-    const root = cgroup2Root();
+    const root = findCgroupRoot();
     if (!root) throw new LabError('MISSING', 'no cgroup2 is mounted: mount -t cgroup2 none /mnt');
     // The pid is unique among running labs, and tells a later run whether the owner is alive.
     this.id = process.pid.toString(36);
@@ -247,7 +239,7 @@ export function findLabs(): { id: string; dir: string; state: 'running' | 'kept'
 
 /** Removes the labs of runs that were killed before they could clean up, and kept ones if asked. */
 export function removeLeftovers(alsoKept: boolean): number {
-  const root = cgroup2Root() ?? '';
+  const root = findCgroupRoot() ?? '';
   let removed = 0;
   for (const { id, dir, state } of findLabs()) {
     if (state === 'running' || (state === 'kept' && !alsoKept)) continue;

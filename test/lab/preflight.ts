@@ -1,7 +1,7 @@
 import * as fs from 'node:fs';
 import { release } from 'node:os';
 import { fileURLToPath } from 'node:url';
-import { cgroup2Root } from './lab.js';
+import { findCgroupRoot } from '../support/cgroup.js';
 
 const PROGRAMS: Record<string, string> = {
   ip: 'iproute2',
@@ -31,7 +31,7 @@ export function whatIsMissing(): string | undefined {
   if (!fs.existsSync('/sys/kernel/btf/vmlinux')) {
     return 'This kernel has no BTF (/sys/kernel/btf/vmlinux): it must be built with CONFIG_DEBUG_INFO_BTF.';
   }
-  if (!cgroup2Root()) return 'No cgroup2 is mounted: mount -t cgroup2 none /sys/fs/cgroup.';
+  if (!findCgroupRoot()) return 'No cgroup2 is mounted: mount -t cgroup2 none /sys/fs/cgroup.';
   for (const [program, debianPackage] of Object.entries(PROGRAMS)) {
     if (!onPath(program)) {
       return `The program ${program} is not installed: it is in the package ${debianPackage}.`;

@@ -15,7 +15,7 @@
  *   a timestamp of the server's               500 is for the client    20,500
  *   the client's window is halved for the server, the server's is an eighth for the client
  */
-import { mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, rmdirSync, writeFileSync } from 'node:fs';
 import * as assert from 'uvu/assert';
 import { Datapath } from '../../kernel/datapath.js';
 import { libc } from '../../kernel/native.js';
@@ -32,6 +32,7 @@ import {
   type StateName,
 } from '../../kernel/record/layout.js';
 import { newRecord, RecordView, stateName } from '../../kernel/record/record.js';
+import { cgroupRoot } from './cgroup.js';
 import { run } from './isolate.js';
 import { type Ends, segment } from './notation.js';
 import { describe, ETHERNET, frame, NODE_MAC, type Segment } from './packet.js';
@@ -121,7 +122,7 @@ export class Golden {
       run('ip', 'neighbour', 'add', end, 'lladdr', FAR_MAC, 'dev', name);
       writeFileSync(`/proc/sys/net/ipv4/conf/${name}/forwarding`, '1');
     }
-    const cgroup = `${cgroup2()}/spliced-golden-${process.pid}`;
+    const cgroup = `${cgroupRoot()}/spliced-golden-${process.pid}`;
     mkdirSync(cgroup);
     // all else goes with the namespaces; this must go even if the test is ended at its deadline
     process.once('exit', () => rmdirSync(cgroup));
@@ -273,11 +274,4 @@ function make(entry: Buffer, making: NonNullable<GoldenEntry['making']>): void {
     entry.writeUInt32LE(tsSent[leg], at + LiveOffset.tsSent + 4 * leg);
   }
   entry[at + LiveOffset.copied] = (copied[0] ? 1 : 0) | (copied[1] ? 2 : 0);
-}
-
-function cgroup2(): string {
-  const mounts = readFileSync('/proc/self/mounts', 'utf8').split('\n');
-  const found = mounts.map((line) => line.split(' ')).find((fields) => fields[2] === 'cgroup2');
-  if (!found) throw new Error('no cgroup2 file system is mounted');
-  return found[1];
 }
