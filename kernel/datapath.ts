@@ -101,8 +101,8 @@ export class Datapath {
           'splices end) and start again',
       );
     }
-    this.#tunables = new DataView(mapArray(this.#map('tunables'), TUNABLES_SIZE).buffer);
-    const mailbox = mapArray(this.#map('mailbox'), MAILBOX_SIZE).buffer;
+    this.#tunables = new DataView(mapArray(this.#map('tunables'), TUNABLES_SIZE));
+    const mailbox = mapArray(this.#map('mailbox'), MAILBOX_SIZE);
     this.table = new Table(entries.maxEntries, this.#program('table_op'), mailbox);
   }
 

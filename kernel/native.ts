@@ -3,7 +3,7 @@
  * null is NULL; a Buffer given for a `void *` is read and written in place.
  */
 import koffi, { type LibraryHandle } from 'koffi';
-import { KernelError } from './error.js';
+import { callFailed, KernelError } from './error.js';
 
 export type Pointer = bigint | null;
 
@@ -125,6 +125,17 @@ export const libc = {
 /** errno of the last call of this thread. */
 export function errno(): number {
   return koffi.errno();
+}
+
+const MAP_SHARED = 1;
+const MAP_FAILED = 0xffffffffffffffffn;
+export const Protection = { READ: 1, READ_WRITE: 3 } as const;
+
+/** mmap(2) of a descriptor, shared. @throws KernelError SYSTEM_CALL */
+export function mapShared(fd: number, length: number, protection: number, at = 0): Pointer {
+  const pointer: Pointer = libc.mmap(null, length, protection, MAP_SHARED, fd, at);
+  if (pointer === MAP_FAILED) throw callFailed('mapping BPF memory', errno());
+  return pointer;
 }
 
 /** Memory behind a pointer, as an ArrayBuffer that shares it. */

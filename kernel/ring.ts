@@ -1,14 +1,18 @@
 /** The ring of events, read in place: no copy by the kernel, no call per event. */
 
-import { callFailed } from './error.js';
-import { errno, libc, memory, type Pointer, type Watch, watchFd } from './native.js';
+import {
+  libc,
+  mapShared,
+  memory,
+  type Pointer,
+  Protection,
+  type Watch,
+  watchFd,
+} from './native.js';
 import { mapInfo } from './pins.js';
 import { EVENT_SIZE } from './record/layout.js';
 
 const PAGE = 4096;
-const PROT_READ = 1;
-const PROT_WRITE = 2;
-const MAP_SHARED = 1;
 /** Bits of a record's length (linux/bpf.h). */
 const BUSY = 0x80000000;
 const DISCARDED = 0x40000000;
@@ -24,12 +28,6 @@ const LOSS_CHECK_MS = 1000;
  * been handed over: whoever then reads the table is not overtaken by older news.
  */
 export type EventHandler = (events: Uint8Array, count: number, lost: number) => void;
-
-function map(fd: number, length: number, protection: number, at: number): Pointer {
-  const pointer: Pointer = libc.mmap(null, length, protection, MAP_SHARED, fd, at);
-  if (pointer === 0xffffffffffffffffn) throw callFailed('mapping the event ring', errno());
-  return pointer;
-}
 
 /** The one consumer of a BPF ring buffer (its layout: kernel documentation, bpf/ringbuf.rst). */
 export class EventRing {
@@ -55,9 +53,9 @@ export class EventRing {
     this.#lostTotal = lostTotal;
     this.#lostReported = lostTotal();
     this.#mask = size - 1;
-    this.#consumerMemory = map(fd, PAGE, PROT_READ | PROT_WRITE, 0);
+    this.#consumerMemory = mapShared(fd, PAGE, Protection.READ_WRITE);
     this.#producerLength = PAGE + 2 * size; // data is mapped twice, so that no record wraps
-    this.#producerMemory = map(fd, this.#producerLength, PROT_READ, PAGE);
+    this.#producerMemory = mapShared(fd, this.#producerLength, Protection.READ, PAGE);
     const producer = memory(this.#producerMemory, this.#producerLength);
     this.#consumer = new BigUint64Array(memory(this.#consumerMemory, 8), 0, 1);
     this.#producer = new BigUint64Array(producer, 0, 1);

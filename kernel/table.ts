@@ -1,6 +1,5 @@
 /** The splice table in bulk: work is put into the mailbox and done by the table_op program. */
-import { callFailed } from './error.js';
-import { errno, libc, memory, type Pointer } from './native.js';
+import { mapShared, memory, Protection } from './native.js';
 import { runProgram } from './program.js';
 import {
   BATCH_ITEM_SIZE,
@@ -14,15 +13,11 @@ import {
 } from './record/layout.js';
 
 const PAGE = 4096;
-const PROT_READ_WRITE = 3;
-const MAP_SHARED = 1;
 
 /** Map a one-element mmapable array. */
-export function mapArray(fd: number, size: number): { pointer: Pointer; buffer: ArrayBuffer } {
+export function mapArray(fd: number, size: number): ArrayBuffer {
   const length = Math.ceil(size / PAGE) * PAGE;
-  const pointer: Pointer = libc.mmap(null, length, PROT_READ_WRITE, MAP_SHARED, fd, 0);
-  if (pointer === 0xffffffffffffffffn) throw callFailed('mapping a BPF array', errno());
-  return { pointer, buffer: memory(pointer, length) };
+  return memory(mapShared(fd, length, Protection.READ_WRITE), length);
 }
 
 export class Table {
