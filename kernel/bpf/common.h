@@ -33,9 +33,7 @@
 #define TCP_FIN 0x01
 #define TCP_SYN 0x02
 #define TCP_RST 0x04
-#define TCP_PSH 0x08
 #define TCP_ACK 0x10
-#define TCP_URG 0x20
 
 /* Marks on our own SYNs: the client leg has no SACK, so the server leg must not get it either. */
 #define MARK_NO_SACK 0x53504e

@@ -81,7 +81,7 @@ static __noinline __u32 give_way(struct splice_batch_item *item, __u32 leg)
 static __always_inline __u32 insert(struct splice_batch_item *item, bool events)
 {
 	struct splice_entry *e;
-	__u32 slot, taken, result;
+	__u32 slot, result;
 	__u64 id = item->record.id;
 
 	if (!record_valid(&item->record))
@@ -103,7 +103,7 @@ static __always_inline __u32 insert(struct splice_batch_item *item, bool events)
 		e->live.timeout_ms = 0xffffffff;
 	e->live.shortened = 1;
 	e->live.copied = 3;
-	if (entry_publish(e, slot, id, &taken))
+	if (entry_publish(e, slot, id))
 		return SPLICE_TUPLE_TAKEN;
 	count(SPLICE_CNT_INSERTED);
 	if (events)

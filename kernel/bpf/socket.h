@@ -149,7 +149,7 @@ static __noinline int call_reserve(const struct splice_call *call)
 	struct splice_tunables *t = get_tunables();
 	struct splice_record *r;
 	struct splice_entry *e;
-	__u32 slot, taken;
+	__u32 slot;
 	__u64 id;
 
 	if (!t)
@@ -170,7 +170,7 @@ static __noinline int call_reserve(const struct splice_call *call)
 	*control_of(e) = control_make(1, FLAGS_OPEN, SPLICE_CLOSE, SPLICE_CLOSE);
 	e->live.last_seen_ns = bpf_ktime_get_ns();
 	e->live.timeout_ms = state_timeout(control_read(e));
-	return entry_publish(e, slot, id, &taken) ? -ERRNO_EXIST : 0;
+	return entry_publish(e, slot, id) ? -ERRNO_EXIST : 0;
 }
 
 /* Hold a leg: from now on nothing new is acknowledged, so that the far end comes to rest. */

@@ -338,21 +338,18 @@ static __always_inline struct splice_entry *entry_claim(__u32 *slot)
 
 /*
  * Make a filled entry visible: its id first, then its two tuples. If a tuple is taken everything is
- * undone. Returns 0, or ERRNO_EXIST with *taken the leg.
+ * undone. Returns 0 or ERRNO_EXIST.
  */
-static __always_inline int entry_publish(struct splice_entry *e, __u32 slot, __u64 id, __u32 *taken)
+static __always_inline int entry_publish(struct splice_entry *e, __u32 slot, __u64 id)
 {
 	struct splice_leg_ref ref = { .id = id, .slot = slot, .leg = 0 };
 
 	__sync_val_compare_and_swap(&e->record.id, 0, id);
-	if (bpf_map_update_elem(&legs, &e->record.tuple[0], &ref, BPF_NOEXIST)) {
-		*taken = 0;
+	if (bpf_map_update_elem(&legs, &e->record.tuple[0], &ref, BPF_NOEXIST))
 		goto undo;
-	}
 	ref.leg = 1;
 	if (bpf_map_update_elem(&legs, &e->record.tuple[1], &ref, BPF_NOEXIST)) {
 		bpf_map_delete_elem(&legs, &e->record.tuple[0]);
-		*taken = 1;
 		goto undo;
 	}
 	if (!control_finished(control_read(e)))

@@ -130,7 +130,7 @@ export const SnapshotOffset = {
 } as const;
 
 /** struct splice_tunables: size and offsets in bytes. */
-export const TUNABLES_SIZE = 88;
+export const TUNABLES_SIZE = 80;
 export const TunablesOffset = {
   incarnation: 0,
   nextId: 8,
@@ -141,9 +141,7 @@ export const TunablesOffset = {
   timeoutMs: 36,
   mark: 68,
   sweepMs: 72,
-  debugLevel: 76,
-  draining: 80,
-  pad: 84,
+  draining: 76,
 } as const;
 
 /** struct splice_tuple: size and offsets in bytes. */

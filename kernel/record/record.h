@@ -206,9 +206,7 @@ struct splice_tunables {
 	__u32 timeout_ms[SPLICE_TIMEOUT_COUNT];
 	__u32 mark;		/* skb mark of translated packets on their way out */
 	__u32 sweep_ms;		/* the sweep visits every slot once in about this time */
-	__u32 debug_level;
 	__u32 draining;		/* not 0: SYNs to virtual addresses are dropped, for a planned hand-over */
-	__u32 pad;
 };
 
 enum splice_counter {
