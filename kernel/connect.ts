@@ -2,7 +2,7 @@
 import { Socket } from 'node:net';
 import { callFailed, errnoName, KernelError } from './error.js';
 import { errno, libc, watchFd } from './native.js';
-import { SocketOption } from './record/layout.js';
+import { MARK_ALIGN, Option, SocketOption } from './record/layout.js';
 import { formatAddress } from './record/record.js';
 import {
   AF_INET,
@@ -19,8 +19,6 @@ import {
   spliceCall,
 } from './socket.js';
 
-/** skb mark that tells the datapath to take SACK-permitted out of our SYN; see common.h. */
-const MARK_NO_SACK = 0x53504e;
 const SOCK_DGRAM = 2;
 const TIMESTAMP_BYTES = 12;
 /** Ports tried for one connection before giving up. */
@@ -72,7 +70,7 @@ function alignWithClient(fd: number, client: Socket): void {
   const seen = clientFd === undefined ? undefined : snapshot(clientFd);
   if (!seen) return;
   setMss(fd, seen.mss + (seen.timestamps ? TIMESTAMP_BYTES : 0));
-  if (!seen.sack) setMark(fd, MARK_NO_SACK);
+  if (!seen.sack) setMark(fd, MARK_ALIGN | Option.SACK0);
 }
 
 /** Forget a connection that came to nothing, and its reservation. */

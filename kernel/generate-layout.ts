@@ -28,6 +28,7 @@ const ENUMS: Record<string, { name: string; prefix: string; lower?: boolean }> =
   splice_op_result: { name: 'Result', prefix: 'SPLICE_' },
   splice_timeout: { name: 'Timeout', prefix: 'SPLICE_TIMEOUT_', lower: true },
   splice_counter: { name: 'Counter', prefix: 'SPLICE_CNT_', lower: true },
+  splice_trait: { name: 'Trait', prefix: 'SPLICE_T_' },
   splice_sockopt: { name: 'SocketOption', prefix: 'SPLICE_SO_' },
 };
 

@@ -9,6 +9,7 @@ import {
   SnapshotOffset,
   SOL_SPLICE,
   SocketOption,
+  Trait,
   TUPLE_SIZE,
 } from './record/layout.js';
 import { parseAddress, TupleView } from './record/record.js';
@@ -180,17 +181,17 @@ const TCP_ESTABLISHED = 1;
 export function snapshot(fd: number): Snapshot | undefined {
   const b = Buffer.alloc(SNAPSHOT_SIZE);
   if (libc.getsockopt(fd, SOL_SPLICE, SocketOption.SNAPSHOT, b, [b.length])) return undefined;
-  const options = b[SnapshotOffset.options];
+  const traits = b[SnapshotOffset.traits];
   return {
     id: b.readBigUInt64LE(SnapshotOffset.id),
     established: b.readUInt32LE(SnapshotOffset.tcpState) === TCP_ESTABLISHED,
     rcvNxt: b.readUInt32LE(SnapshotOffset.rcvNxt),
     copiedSeq: b.readUInt32LE(SnapshotOffset.copiedSeq),
     mss: b.readUInt32LE(SnapshotOffset.mss),
-    timestamps: (options & 1) !== 0,
-    sack: (options & 2) !== 0,
-    outOfOrder: (options & 4) !== 0,
-    unspliceable: (options & 8) !== 0,
+    timestamps: (traits & Trait.TIMESTAMPS) !== 0,
+    sack: (traits & Trait.SACK) !== 0,
+    outOfOrder: (traits & Trait.OUT_OF_ORDER) !== 0,
+    unspliceable: (traits & Trait.SIGNED) !== 0,
   };
 }
 

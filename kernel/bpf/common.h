@@ -35,8 +35,6 @@
 #define TCP_RST 0x04
 #define TCP_ACK 0x10
 
-/* Marks on our own SYNs: the client leg has no SACK, so the server leg must not get it either. */
-#define MARK_NO_SACK 0x53504e
 
 /* Keep a value that fits a small power of two inside it, in a way that the verifier follows. */
 #define BOUND(value, mask)                                                                         \

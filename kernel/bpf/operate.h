@@ -167,6 +167,7 @@ static long slot_step(__u32 index, void *context)
 		struct splice_batch_item *item = &m->items[found];
 
 		__builtin_memcpy(&item->record, &e->record, sizeof(item->record));
+		__builtin_memcpy(&item->live, &e->live, sizeof(item->live));
 		render_times(&item->record, e, bpf_ktime_get_ns());
 		item->slot = slot;
 		item->result = SPLICE_OK;

@@ -114,7 +114,7 @@ static __always_inline void fill_snapshot(const struct socket_view *v, struct sp
 	s->mss = v->mss;
 	s->snd_wscale = v->snd_wscale;
 	s->rcv_wscale = v->rcv_wscale;
-	s->options = v->timestamps | v->sack << 1 | v->out_of_order << 2 | v->refused << 3;
+	s->traits = v->timestamps | v->sack << 1 | v->out_of_order << 2 | v->refused << 3;
 	if (find_entry(&v->tuple, &f)) {
 		control_t c = control_read(f.entry);
 

@@ -53,7 +53,7 @@ int egress(struct __sk_buff *skb)
 	s = get_scratch();
 	if (!s || packet_read(skb, &p, s, true) != PARSED_TCP)
 		return TC_ACT_OK;
-	if (skb->mark == MARK_NO_SACK && (p.flags & (TCP_SYN | TCP_ACK)) == TCP_SYN)
+	if (skb->mark == (SPLICE_MARK_ALIGN | SPLICE_O_SACK0) && (p.flags & (TCP_SYN | TCP_ACK)) == TCP_SYN)
 		return strip_sack_permitted(skb, &p, s);
 	ref = bpf_map_lookup_elem(&legs, &p.tuple);
 	e = ref ? entry_of(ref) : NULL;

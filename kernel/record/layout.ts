@@ -3,13 +3,24 @@
 export const RECORD_VERSION = 1;
 export const BATCH_ITEMS = 512;
 export const SOL_SPLICE = 0x53504c43;
+export const MARK_ALIGN = 0x53504e00;
+
+/** struct splice_align: size and offsets in bytes. */
+export const ALIGN_SIZE = 20;
+export const AlignOffset = {
+  address: 0,
+  port: 16,
+  options: 18,
+  pad: 19,
+} as const;
 
 /** struct splice_batch_item: size and offsets in bytes. */
-export const BATCH_ITEM_SIZE = 160;
+export const BATCH_ITEM_SIZE = 272;
 export const BatchItemOffset = {
   record: 0,
-  result: 152,
-  slot: 156,
+  live: 152,
+  result: 264,
+  slot: 268,
 } as const;
 
 /** struct splice_call: size and offsets in bytes. */
@@ -59,13 +70,16 @@ export const LiveOffset = {
   finEnd: 56,
   tsSent: 64,
   seen: 72,
-  pad: 74,
+  unproven: 74,
+  probes: 75,
+  mark: 76,
+  pad: 77,
   packets: 80,
   bytes: 96,
 } as const;
 
 /** struct splice_mailbox: size and offsets in bytes. */
-export const MAILBOX_SIZE = 81944;
+export const MAILBOX_SIZE = 139296;
 export const MailboxOffset = {
   op: 0,
   flags: 4,
@@ -73,7 +87,8 @@ export const MailboxOffset = {
   cursor: 12,
   argument: 16,
   pad: 20,
-  items: 24,
+  sinceNs: 24,
+  items: 32,
 } as const;
 
 /** struct splice_record: size and offsets in bytes. */
@@ -123,25 +138,28 @@ export const SnapshotOffset = {
   mss: 32,
   sndWscale: 36,
   rcvWscale: 37,
-  options: 38,
+  traits: 38,
   legState: 39,
   entryFlags: 40,
   pad: 42,
 } as const;
 
 /** struct splice_tunables: size and offsets in bytes. */
-export const TUNABLES_SIZE = 80;
+export const TUNABLES_SIZE = 96;
 export const TunablesOffset = {
   incarnation: 0,
   nextId: 8,
   guardUntilNs: 16,
-  node: 24,
-  epoch: 28,
-  tableSize: 32,
-  timeoutMs: 36,
-  mark: 68,
-  sweepMs: 72,
-  draining: 76,
+  objectId: 24,
+  node: 32,
+  epoch: 36,
+  tableSize: 40,
+  timeoutMs: 44,
+  mark: 76,
+  sweepMs: 80,
+  draining: 84,
+  frozen: 88,
+  debugLevel: 92,
 } as const;
 
 /** struct splice_tuple: size and offsets in bytes. */
@@ -190,6 +208,23 @@ export const Counter = {
   drop_mtu: 32,
   drop_route: 33,
   drop_store: 34,
+  drop_fragment: 35,
+  drop_ecn: 36,
+  fragments: 37,
+  ip_options: 38,
+  vlan_passed: 39,
+  gso_resized: 40,
+  trimmed: 41,
+  icmp_relayed: 42,
+  icmp_refused: 43,
+  icmp_too_big: 44,
+  icmp_ttl: 45,
+  icmp_limited: 46,
+  late_reset: 47,
+  syn_aligned: 48,
+  probed: 49,
+  probe_expired: 50,
+  adopted: 51,
 } as const;
 export type CounterName = keyof typeof Counter;
 
@@ -223,6 +258,8 @@ export const Operation = {
   DUMP: 4,
   FLUSH: 5,
   SHORTEN: 6,
+  ADOPT: 7,
+  PROBE: 8,
 } as const;
 export type OperationName = keyof typeof Operation;
 
@@ -230,6 +267,8 @@ export type OperationName = keyof typeof Operation;
 export const OperationFlag = {
   EVENTS: 1,
   OWNED: 2,
+  LEFT: 4,
+  RECENT: 8,
 } as const;
 export type OperationFlagName = keyof typeof OperationFlag;
 
@@ -250,6 +289,8 @@ export const Option = {
   TS1: 2,
   SACK0: 4,
   SACK1: 8,
+  ECN0: 16,
+  ECN1: 32,
 } as const;
 export type OptionName = keyof typeof Option;
 
@@ -264,6 +305,7 @@ export const SocketOption = {
   ABORT: 7,
   SERVICE: 8,
   COUNT: 9,
+  ALIGN: 10,
 } as const;
 export type SocketOptionName = keyof typeof SocketOption;
 
@@ -291,3 +333,15 @@ export const Timeout = {
   probe: 7,
 } as const;
 export type TimeoutName = keyof typeof Timeout;
+
+/** enum splice_trait. */
+export const Trait = {
+  TIMESTAMPS: 1,
+  SACK: 2,
+  OUT_OF_ORDER: 4,
+  SIGNED: 8,
+  MPTCP: 16,
+  SYN_DATA: 32,
+  ECN: 64,
+} as const;
+export type TraitName = keyof typeof Trait;

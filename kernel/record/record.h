@@ -55,6 +55,8 @@ enum splice_option {
 	SPLICE_O_TS1 = 0x02,	/* ... on the server leg */
 	SPLICE_O_SACK0 = 0x04,	/* SACK negotiated on the client leg (RFC 2018) */
 	SPLICE_O_SACK1 = 0x08,	/* ... on the server leg */
+	SPLICE_O_ECN0 = 0x10,	/* ECN negotiated on the client leg (RFC 3168) */
+	SPLICE_O_ECN1 = 0x20,	/* ... on the server leg */
 };
 
 /*
@@ -104,7 +106,10 @@ struct splice_live {
 	__u32 fin_end[2];	/* by direction: sequence number after the FIN, sender's space */
 	__u32 ts_sent[2];	/* by leg: last TSval that left on it */
 	__u8 seen[2];		/* by direction: the seen_ fields are valid */
-	__u8 pad[6];
+	__u8 unproven;		/* put in by user space, and no packet has come since */
+	__u8 probes;		/* sent to its ends meanwhile */
+	__u8 mark;		/* of the round of ADOPT that copied it; 0: born here */
+	__u8 pad[3];
 	__u64 packets[2];	/* by direction */
 	__u64 bytes[2];		/* by direction, TCP payload */
 };
@@ -150,11 +155,17 @@ enum splice_op {
 	SPLICE_OP_DUMP = 4,	/* slots from cursor on into items; cursor moves, done when it is 0 */
 	SPLICE_OP_FLUSH = 5,	/* delete from slot cursor on, at most SPLICE_BATCH_ITEMS slots */
 	SPLICE_OP_SHORTEN = 6,	/* cap remaining time at argument ms, chunk by chunk like FLUSH */
+	SPLICE_OP_ADOPT = 7,	/* items[0..count), live part included, from another table of this
+				 * kernel; one that is there already gets what it has not heard of */
+	SPLICE_OP_PROBE = 8,	/* like DUMP: the entries that no packet has proven for argument ms, each
+				 * counted as probed; after PROBES_MAX unanswered ones it is removed */
 };
 
 enum splice_op_flag {
 	SPLICE_OP_EVENTS = 1,	/* INSERT, DELETE, FLUSH: emit events as the splice call does */
 	SPLICE_OP_OWNED = 2,	/* FLUSH: only entries whose owner is argument */
+	SPLICE_OP_LEFT = 4,	/* FLUSH: only entries whose mark is neither 0 nor argument */
+	SPLICE_OP_RECENT = 8,	/* DUMP: only entries touched at since_ns or later */
 };
 
 enum splice_op_result {
@@ -168,9 +179,10 @@ enum splice_op_result {
 
 struct splice_batch_item {
 	struct splice_record record;
+	struct splice_live live;	/* DUMP, PROBE: out; ADOPT: in; else unused */
 	__u32 result;		/* enum splice_op_result */
 	__u32 slot;
-};				/* 160 bytes */
+};				/* 272 bytes */
 
 struct splice_mailbox {
 	__u32 op;		/* enum splice_op */
@@ -179,6 +191,7 @@ struct splice_mailbox {
 	__u32 cursor;		/* slot to go on from; 0 when the table's end was reached */
 	__u32 argument;
 	__u32 pad;
+	__u64 since_ns;		/* DUMP with RECENT: bpf_ktime_get_ns */
 	struct splice_batch_item items[SPLICE_BATCH_ITEMS];
 };
 
@@ -200,6 +213,7 @@ struct splice_tunables {
 	__u64 incarnation;	/* of this table */
 	__u64 next_id;		/* the datapath counts it up */
 	__u64 guard_until_ns;	/* 0: guard off; all ones: armed; else ktime at which it ends */
+	__u64 object_id;	/* of the compiled programs that serve this table: head of their SHA-256 */
 	__u32 node;
 	__u32 epoch;		/* that new splices are born with: the highest seen */
 	__u32 table_size;	/* splices */
@@ -207,6 +221,10 @@ struct splice_tunables {
 	__u32 mark;		/* skb mark of translated packets on their way out */
 	__u32 sweep_ms;		/* the sweep visits every slot once in about this time */
 	__u32 draining;		/* not 0: SYNs to virtual addresses are dropped, for a planned hand-over */
+	__u32 frozen;		/* not 0: being copied into another table: no call changes an entry (EBUSY),
+				 * nothing expires; packets go on */
+	__u32 debug_level;	/* to the kernel's trace pipe: 0 nothing, 1 drops, 2 and changes of state,
+				 * 3 and every packet of a splice */
 };
 
 enum splice_counter {
@@ -245,12 +263,30 @@ enum splice_counter {
 	SPLICE_CNT_DROP_MTU,
 	SPLICE_CNT_DROP_ROUTE,		/* no route to the other end */
 	SPLICE_CNT_DROP_STORE,		/* the packet could not be rewritten */
+	SPLICE_CNT_DROP_FRAGMENT,	/* fragments that cannot be told apart, or of a splice in the making */
+	SPLICE_CNT_DROP_ECN,		/* marked "congestion experienced", for a leg without ECN (RFC 6040) */
+	SPLICE_CNT_FRAGMENTS,		/* fragments translated */
+	SPLICE_CNT_IP_OPTIONS,		/* packets whose IP options were blanked */
+	SPLICE_CNT_VLAN_PASSED,		/* packets of a VLAN of a served interface, left to the VLAN's own */
+	SPLICE_CNT_GSO_RESIZED,		/* bundles cut anew, into segments that fit the other leg */
+	SPLICE_CNT_TRIMMED,		/* segments too big for the other leg that may be fragmented: cut short */
+	SPLICE_CNT_ICMP_RELAYED,	/* ICMP errors about translated packets, passed on to their sender */
+	SPLICE_CNT_ICMP_REFUSED,	/* ICMP errors that quote nothing that is under way (RFC 5927) */
+	SPLICE_CNT_ICMP_TOO_BIG,	/* "fragmentation needed" or "packet too big" sent */
+	SPLICE_CNT_ICMP_TTL,		/* "time exceeded" sent */
+	SPLICE_CNT_ICMP_LIMITED,	/* ICMP errors not sent: too many a second */
+	SPLICE_CNT_LATE_RESET,		/* segments after a teardown, answered by RST */
+	SPLICE_CNT_SYN_ALIGNED,		/* SYNs whose options were cut to what the other leg has */
+	SPLICE_CNT_PROBED,		/* entries asked whether their ends live */
+	SPLICE_CNT_PROBE_EXPIRED,	/* of those, removed because nobody answered */
+	SPLICE_CNT_ADOPTED,		/* entries copied from an earlier table */
 	SPLICE_CNT_COUNT,
 };
 
 /*
  * The splice "system call": options of a TCP socket inside the splice cgroup. A failed call gives
- * the errno that is named with it. All numbers little-endian.
+ * the errno that is named with it; any that would change the table gives EBUSY while it is being
+ * copied (for some milliseconds: ask again). All numbers little-endian.
  */
 #define SOL_SPLICE 0x53504c43	/* "SPLC" */
 
@@ -270,6 +306,7 @@ enum splice_sockopt {
 				 * forget the entry. ENOENT */
 	SPLICE_SO_SERVICE = 8,	/* set on any socket: struct splice_service, the one to count */
 	SPLICE_SO_COUNT = 9,	/* get on that socket: __u32, live splices of that service */
+	SPLICE_SO_ALIGN = 10,	/* set on any socket: struct splice_align. ENOSPC: too many listeners */
 };
 
 /*
@@ -281,7 +318,34 @@ struct splice_call {
 	struct splice_tuple tuple[2];
 };				/* 80 bytes */
 
+/*
+ * Mark of a proxy's own SYN (SO_MARK), with enum splice_option of leg 0 in its low octet: what is to be
+ * taken out of it, since the client lacks it.
+ */
+#define SPLICE_MARK_ALIGN 0x53504e00
+
+/*
+ * What clients of a listening address are not to negotiate, since the servers behind it cannot: it is
+ * taken out of their SYNs before the stack sees them. options 0 forgets the address.
+ */
+struct splice_align {
+	__u8 address[16];
+	__be16 port;
+	__u8 options;		/* enum splice_option, those of leg 0: TS0, SACK0, ECN0 */
+	__u8 pad;
+};				/* 20 bytes */
+
 /* One socket, read under its lock. */
+enum splice_trait {
+	SPLICE_T_TIMESTAMPS = 0x01,
+	SPLICE_T_SACK = 0x02,
+	SPLICE_T_OUT_OF_ORDER = 0x04,	/* out-of-order data is queued */
+	SPLICE_T_SIGNED = 0x08,		/* MD5 (RFC 2385) or AO (RFC 5925): cannot be spliced */
+	SPLICE_T_MPTCP = 0x10,		/* RFC 8684: cannot be spliced */
+	SPLICE_T_SYN_DATA = 0x20,	/* data came in the SYN (RFC 7413): not spliced */
+	SPLICE_T_ECN = 0x40,
+};
+
 struct splice_snapshot {
 	__u64 id;		/* of the entry that has this socket as a leg, or 0 */
 	__u32 tcp_state;	/* TCP_ESTABLISHED = 1 ... (include/net/tcp_states.h) */
@@ -293,7 +357,7 @@ struct splice_snapshot {
 	__u32 mss;
 	__u8 snd_wscale;
 	__u8 rcv_wscale;
-	__u8 options;		/* bit 0 timestamps, bit 1 SACK, bit 2 out-of-order data queued, bit 3 MD5, AO or MPTCP */
+	__u8 traits;		/* enum splice_trait */
 	__u8 leg_state;		/* enum splice_state, when id is not 0 */
 	__u16 entry_flags;	/* enum splice_flag, when id is not 0 */
 	__u16 pad;

@@ -6,6 +6,7 @@
  */
 import { createServer } from 'node:net';
 import { suite } from 'uvu';
+import { MARK_ALIGN, Option } from '../../kernel/record/layout.js';
 import { Golden, type GoldenCase } from '../support/golden.js';
 import { isolateOrSkip } from '../support/isolate.js';
 
@@ -179,7 +180,7 @@ const outgoing: GoldenCase[] = [
   {
     title: 'a SYN for a client without SACK does not offer it to the server',
     program: 'egress',
-    mark: 0x53504e,
+    mark: MARK_ALIGN | Option.SACK0,
     in: '10.2.0.100:50002 > server S seq 50000 win 64240 ttl 64 <mss 1460,sackok,ts 1 0,nop,wscale 7>',
     out: '10.2.0.100:50002 > server S seq 50000 win 64240 ttl 64 <mss 1460,nop,nop,ts 1 0,nop,wscale 7>',
     verdict: 'stack',
