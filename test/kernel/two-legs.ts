@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 /*
- *   client                     this process                    server
- *   10.1.0.2 ──── veth ──── 10.1.0.100    10.2.0.100 ──── veth ──── 10.2.0.2:9000
+ *   client                       this process                      server
+ *   10.1.0.2  ──── veth ──── 10.1.0.100    10.2.0.100  ──── veth ──── 10.2.0.2:9000
+ *   fd00:1::2                fd00:1::100   fd00:2::100                fd00:2::2:9000
  *
- * Client and server are processes in network namespaces of their own, with real stacks; the proxy
+ * Each leg has both families, and a transfer chooses for each. Client and server are processes in network namespaces of their own, with real stacks; the proxy
  * is the test's process itself, inside a cgroup of its own. All of it ends with the process.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
@@ -17,8 +18,14 @@ import { listen } from '../../kernel/listen.js';
 import { cgroupRoot } from '../support/cgroup.js';
 import { run } from '../support/isolate.js';
 import type { Transfer } from './ends/client.js';
+import { clientLeg, type Family, type Path, serverLeg } from './ends/plan.js';
 
 export type End = 'client' | 'server';
+/** Of each leg; a leg that is not named is IPv4. */
+export interface Families {
+  client?: Family;
+  server?: Family;
+}
 const PIN_PATH = '/sys/fs/bpf/spliced';
 
 export class TwoLegs {
@@ -33,8 +40,8 @@ export class TwoLegs {
   async start(): Promise<void> {
     mkdirSync(this.cgroup);
     writeFileSync(`${this.cgroup}/cgroup.procs`, `${process.pid}`);
-    await this.#end('client', 'cli', '10.1.0.100', '10.1.0.2');
-    await this.#end('server', 'srv', '10.2.0.100', '10.2.0.2');
+    await this.#end('client', 'cli', clientLeg);
+    await this.#end('server', 'srv', serverLeg);
     this.datapath = await Datapath.open({
       pinPath: PIN_PATH,
       cgroup: this.cgroup,
@@ -49,7 +56,7 @@ export class TwoLegs {
     });
   }
 
-  async #end(end: End, device: string, here: string, there: string): Promise<void> {
+  async #end(end: End, device: string, leg: Record<Family, Path>): Promise<void> {
     const program = fileURLToPath(new URL(`./ends/${end}.ts`, import.meta.url));
     const wait =
       'while ! ip -4 address show dev eth0 2>/dev/null | grep -q inet; do sleep 0.02; done';
@@ -63,10 +70,13 @@ export class TwoLegs {
     while (run('readlink', `/proc/${child.pid}/ns/net`) === run('readlink', '/proc/self/ns/net'));
     const peer = ['netns', `${child.pid}`];
     run('ip', 'link', 'add', device, 'type', 'veth', 'peer', 'name', 'eth0', ...peer);
-    run('ip', 'address', 'add', `${here}/24`, 'dev', device);
+    run('ip', 'address', 'add', `${leg[4].here}/24`, 'dev', device);
+    run('ip', 'address', 'add', `${leg[6].here}/64`, 'dev', device, 'nodad');
     run('ip', 'link', 'set', device, 'up');
     this.in(end, 'ip', 'link', 'set', 'eth0', 'up');
-    this.in(end, 'ip', 'address', 'add', `${there}/24`, 'dev', 'eth0');
+    this.in(end, 'ip', 'address', 'add', `${leg[6].there}/64`, 'dev', 'eth0', 'nodad');
+    // the last: the end waits for it
+    this.in(end, 'ip', 'address', 'add', `${leg[4].there}/24`, 'dev', 'eth0');
     await once(child, 'message');
   }
 
@@ -80,12 +90,13 @@ export class TwoLegs {
     return run('nsenter', `--net=${this.namespace(end)}`, program, ...args);
   }
 
-  /** Lose so many of 100 packets that an end receives. */
+  /** Lose so many of 100 TCP packets that an end receives. */
   lose(end: End, percent: number): void {
     this.in(end, 'nft', 'flush', 'ruleset');
     if (percent === 0) return;
-    const rule = percent < 100 ? `numgen random mod 100 < ${percent} drop` : 'drop';
-    this.in(end, 'nft', `table ip t { chain i { type filter hook input priority 0; ${rule}; }; }`);
+    const some = percent < 100 ? `numgen random mod 100 < ${percent}` : '';
+    const chain = `type filter hook input priority 0; meta l4proto tcp ${some} drop;`;
+    this.in(end, 'nft', `table inet t { chain i { ${chain} }; }`);
   }
 
   option(end: End, name: string, on: boolean): void {
@@ -101,23 +112,26 @@ export class TwoLegs {
     });
   }
 
-  /** Accept on 10.1.0.100:80, connect each client to the server, and hand both over. */
-  async proxy(serve: (client: Socket, server: Socket, head: Buffer) => void): Promise<Server> {
+  /**
+   * Accept the clients of these families, connect each to the server, and hand both over. One call
+   * serves one pair of families.
+   */
+  async proxy(
+    serve: (client: Socket, server: Socket, head: Buffer) => void,
+    { client: from = 4, server: to = 4 }: Families = {},
+  ): Promise<Server> {
+    const { here: source, there: address } = serverLeg[to];
     const proxy = createServer({ allowHalfOpen: true }, (client) => {
       client.on('error', () => client.destroy());
       client.once('data', async (head) => {
         client.pause();
-        const server = await connect({
-          address: '10.2.0.2',
-          port: 9000,
-          source: '10.2.0.100',
-          client,
-          timeoutMs: 3000,
-        });
+        const port = serverLeg.port;
+        const server = await connect({ address, port, source, client, timeoutMs: 3000 });
         serve(client, server, head as Buffer);
       });
     });
-    await listen(proxy, { address: '10.1.0.100', port: 80, backlog: 1024 });
+    const virtual = { address: clientLeg[from].here, port: clientLeg.portTowards[to] };
+    await listen(proxy, { ...virtual, backlog: 1024 });
     return proxy;
   }
 

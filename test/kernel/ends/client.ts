@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: MIT
-/** Clients of 10.1.0.100:80, on request of the test: {verb, length, …} in, {ok, answer} out. */
+/** Clients of the proxy, on request of the test: {verb, length, …} in, {ok, answer} out. */
 import { createHash } from 'node:crypto';
 import { connect } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { pattern, patternHash } from './pattern.js';
+import { clientLeg, type Family } from './plan.js';
 
 export interface Transfer {
   verb: 'GET' | 'PUT' | 'SLOW' | 'ALL';
   length: number;
+  /** Families of the two legs. Default 4. */
+  client?: Family;
+  server?: Family;
   /** SLOW: how long the server does not read. */
   pauseMs?: number;
   /** Pause after each piece that is written, to stream through the moment of splicing. */
@@ -19,7 +23,9 @@ export interface Transfer {
 }
 
 async function transfer(t: Transfer): Promise<{ ok: boolean; answer: string }> {
-  const socket = connect({ host: '10.1.0.100', port: 80, allowHalfOpen: true });
+  const host = clientLeg[t.client ?? 4].here;
+  const port = clientLeg.portTowards[t.server ?? 4];
+  const socket = connect({ host, port, allowHalfOpen: true });
   socket.setNoDelay(true);
   socket.setTimeout(20_000, () => socket.destroy(new Error('no byte for 20 s')));
   const hash = createHash('sha256');

@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: MIT
 /**
- * A real server on 10.2.0.2:9000. One request a connection, a line:
+ * A real server, on both of its addresses. One request a connection, a line:
  *   GET n         n bytes of the pattern, then FIN
  *   PUT n         reads n bytes, answers "n sha256", then FIN
  *   SLOW n ms     as PUT, but reads nothing for ms
  *   ALL           reads until FIN, answers as PUT
  */
 import { createHash } from 'node:crypto';
+import { once } from 'node:events';
 import { createServer, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { pattern } from './pattern.js';
+import { serverLeg } from './plan.js';
 
 async function write(socket: Socket, data: Buffer): Promise<void> {
   if (!socket.write(data)) await new Promise((resolve) => socket.once('drain', resolve));
@@ -45,9 +47,13 @@ async function serve(socket: Socket): Promise<void> {
   socket.end(`${got} ${hash.digest('hex')}`);
 }
 
-const server = createServer({ allowHalfOpen: true }, (socket) => {
-  socket.on('error', () => socket.destroy());
-  serve(socket).catch(() => socket.destroy());
-});
-server.listen(9000, '10.2.0.2', () => process.send?.('ready'));
+for (const family of [4, 6] as const) {
+  const server = createServer({ allowHalfOpen: true }, (socket) => {
+    socket.on('error', () => socket.destroy());
+    serve(socket).catch(() => socket.destroy());
+  });
+  server.listen(serverLeg.port, serverLeg[family].there);
+  await once(server, 'listening');
+}
+process.send?.('ready');
 process.on('disconnect', () => process.exit());
