@@ -3,6 +3,9 @@
 # Installs what the build, the lab and the tests need and this machine lacks: Debian packages first,
 # then the npm packages of package-lock.json. The second time it finds everything and does nothing.
 #
+# setup/install.sh [PROGRAM[=PACKAGE]...]: these programs too, such as the peers that a bench compares
+# with; PACKAGE brings it, where that is not its own name.
+#
 # No service that a package brings is started or left enabled: the lab starts its own keepalived and
 # nginx in namespaces of its own, and a machine must not become a router because it ran a demo.
 set -euo pipefail
@@ -21,6 +24,9 @@ needs=(
   "xmllint libxml2-utils"                         # dumps against their schema
   "tcpdump tcpdump"
 )
+for extra in "$@"; do
+  needs+=("${extra%%=*} ${extra#*=}")
+done
 
 policy=/usr/sbin/policy-rc.d
 policy_is_ours=
