@@ -1,8 +1,8 @@
 // spliced.conf as a table. The names are conntrackd's where conntrackd has the directive. What the
 // contract names and this version does not do yet is refused by name, never passed over.
-import { isIP } from 'node:net';
 import { type Directive, type Schema, types } from '../config/index.js';
 import { Timeout } from '../kernel/record/layout.js';
+import { canonical } from './addresses.js';
 
 const LATER = 'not supported in this version';
 
@@ -17,8 +17,16 @@ function onlyNo(why: string): types.ValueType<boolean> {
   return types.without(types.flag, (yes) => (yes ? `${LATER}: ${why}` : undefined));
 }
 
-const ipv4Only = types.without(types.address, (address) =>
-  isIP(address) === 6 ? `${LATER}: IPv6 splices are not; expected an IPv4 address` : undefined,
+/** In its canonical form (RFC 5952), so that one address is one word wherever it is shown or compared. */
+const virtualAddress: types.ValueType<string> = types.without(
+  {
+    expected: types.address.expected,
+    parse: (text) => (types.address.parse(text) === undefined ? undefined : canonical(text)),
+  },
+  (address) =>
+    /^fe[89ab]/.test(address)
+      ? 'a link-local address says nothing without its link: expected an address that is routed'
+      : undefined,
 );
 
 const mode = types.without(types.choice('FTFW', 'NACK', 'NOTRACK', 'ALARM'), (name) =>
@@ -104,7 +112,11 @@ export const SCHEMA: Schema = {
   Failover: {
     block: {
       GuardTimeout: { args: [types.duration(0, 3600)] },
-      VirtualAddress: { args: [ipv4Only], options: { dev: [types.interfaceName] }, repeat: true },
+      VirtualAddress: {
+        args: [virtualAddress],
+        options: { dev: [types.interfaceName] },
+        repeat: true,
+      },
       TrackFile: { args: [types.path] },
     },
   },

@@ -1,6 +1,7 @@
 // TCP connections of this network namespace that live in user space, by sock_diag(7).
 import { createNetlink, type NetlinkSocket } from 'netlink';
-import { formatAddress, parseAddress } from '../kernel/record/record.js';
+import { formatAddress } from '../kernel/record/record.js';
+import { canonical } from './addresses.js';
 
 const NETLINK_SOCK_DIAG = 4;
 const SOCK_DIAG_BY_FAMILY = 20;
@@ -46,10 +47,4 @@ export async function socketsOn(addresses: readonly string[]): Promise<number> {
   } finally {
     socket.close();
   }
-}
-
-function canonical(address: string): string {
-  const bytes = new Uint8Array(16);
-  parseAddress(address, bytes);
-  return formatAddress(bytes);
 }

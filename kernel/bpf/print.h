@@ -6,10 +6,15 @@
 #include <bpf/bpf_tracing.h>
 #include "table.h"
 
-static __always_inline void print_end(struct seq_file *out, const __u8 *ipv4, __be16 port)
+/* 8 hexadecimal digits for IPv4, 32 for IPv6, in the order of the packet. */
+static __always_inline void print_end(struct seq_file *out, const __u8 *address, __be16 port)
 {
-	BPF_SEQ_PRINTF(out, "%02X%02X%02X%02X %04X ", ipv4[0], ipv4[1], ipv4[2], ipv4[3],
-		       bpf_ntohs(port));
+	const __be32 *word = (const __be32 *)address;
+
+	if (word[0] || word[1] || word[2] != bpf_htonl(0xffff))
+		BPF_SEQ_PRINTF(out, "%08X%08X%08X", bpf_ntohl(word[0]), bpf_ntohl(word[1]),
+			       bpf_ntohl(word[2]));
+	BPF_SEQ_PRINTF(out, "%08X %04X ", bpf_ntohl(word[3]), bpf_ntohs(port));
 }
 
 /* The older state of the two legs, as the old table showed one state per connection. */

@@ -156,10 +156,10 @@ int dump_table(struct bpf_iter__bpf_map_elem *ctx)
 				    "State       Expires Origin   Owner    Epoch Gen Id\n");
 	if (!e || !e->record.id)
 		return 0;
-	c = e->record.tuple[0].saddr + 12;
-	v = e->record.tuple[0].daddr + 12;
-	r = e->record.tuple[1].saddr + 12;
-	l = e->record.tuple[1].daddr + 12;
+	c = e->record.tuple[0].saddr;
+	v = e->record.tuple[0].daddr;
+	r = e->record.tuple[1].saddr;
+	l = e->record.tuple[1].daddr;
 	render_times(&times, e, bpf_ktime_get_ns());
 	print_end(out, c, e->record.tuple[0].sport);
 	print_end(out, v, e->record.tuple[0].dport);

@@ -5,6 +5,8 @@ import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { RECORD_SIZE } from '../../kernel/record/layout.js';
+import { type Leg, RecordView } from '../../kernel/record/record.js';
 import { Pair } from '../daemon/pair.js';
 import { privileges } from '../support/privileges.js';
 import { within } from '../support/within.js';
@@ -63,11 +65,27 @@ else {
   });
 
   test('the pinned iterator prints what dump kernel prints, with ids for names', async () => {
+    const { table } = await pair.a.table();
+    const ipv6 = await pair.a.born(2, 31);
+    for (const [i, legs] of [[0], [0, 1]].entries()) {
+      for (const leg of legs as Leg[]) {
+        const tuple = new RecordView(ipv6, i * RECORD_SIZE).tuple(leg);
+        tuple.source = `2001:db8:${leg}::1`;
+        tuple.destination = '::abcd';
+      }
+    }
+    table.insert(ipv6);
     const pinned = readFileSync(`${pair.a.pinPath}/table`, 'utf8');
     const dumped = await ask('a', 'dump', 'kernel');
+    table.delete(ipv6);
     assert.is(pinned.split('\n')[0], dumped.split('\n')[0]);
     const same = (row: string[]): string[] => [...row.slice(0, 9), ...row.slice(12)];
+    assert.is(rows(pinned).length, 32);
     assert.equal(rows(pinned).map(same).sort(), rows(dumped).map(same).sort());
+    assert.match(
+      pinned,
+      /^20010DB8000000000000000000000001 4E3F 0000000000000000000000000000ABCD 0050 0A070064 /m,
+    );
   });
 
   test('-x and --json are whole, and filters keep what they name', async () => {
@@ -105,7 +123,7 @@ else {
     for (const section of ['network', 'cache', 'runtime', 'link', 'queue', 'kernel']) {
       assert.match(all, new RegExp(`^${section}:$`, 'm'));
     }
-    assert.is(JSON.parse(part).kernel.inserted, 30);
+    assert.is(JSON.parse(part).kernel.inserted, 32);
   });
 
   test('-R, -n, -B and -t are done and say what they did', async () => {

@@ -71,6 +71,7 @@ General { NodeName lb-a HashLimit 2048 UNIX { Path /tmp/x.ctl } LogFile /tmp/x.l
 Failover {
   VirtualAddress 192.0.2.100 dev eth0
   VirtualAddress 192.0.2.101
+  VirtualAddress 2001:DB8:0:0:0:0:0:64 dev eth1
   GuardTimeout 500ms
   TrackFile /tmp/track
 }
@@ -107,7 +108,7 @@ Failover {
     },
     failover: {
       guardTimeoutMs: 500,
-      virtualAddresses: ['192.0.2.100', '192.0.2.101'],
+      virtualAddresses: ['192.0.2.100', '192.0.2.101', '2001:db8::64'],
       trackFile: '/tmp/track',
     },
   });
@@ -118,11 +119,11 @@ const REFUSED = 'not supported in this version';
 const cases: [what: string, text: string, ...expected: string[]][] = [
   [
     'what this version does not do is refused at its place',
-    `${GOOD}Failover { VirtualAddress 2001:db8::1 }
+    `${GOOD}Failover { VirtualAddress fe80::1 }
 Sync2 { }
 Include /etc/x
 `,
-    `F:4:27: VirtualAddress 2001:db8::1: ${REFUSED}: IPv6 splices are not; expected an IPv4 address`,
+    'F:4:27: VirtualAddress fe80::1: a link-local address says nothing without its link: expected an address that is routed',
     'F:5:1: unknown directive "Sync2" at the top of the file: did you mean Sync?',
     `F:6:1: Include: ${REFUSED}: write everything in one file`,
   ],
@@ -154,9 +155,12 @@ General { NodeName a Metrics { Listen 127.0.0.1:9179 } }
     'one value against another',
     `${GOOD}Failover { VirtualAddress 192.0.2.1 dev eth7
  VirtualAddress 192.0.2.1
+ VirtualAddress 2001:db8::1
+ VirtualAddress 2001:DB8:0:0::1
 }`,
     'F:4:12: eth7 is not a served interface: expected one of eth0, eth1',
     'F:5:2: VirtualAddress 192.0.2.1 is named twice: expected each one once',
+    'F:7:2: VirtualAddress 2001:db8::1 is named twice: expected each one once',
   ],
   [
     'numbers outside their range',

@@ -7,7 +7,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { ControlError } from '../../daemon/control/index.js';
 import { privileges } from '../support/privileges.js';
-import { Pair, VIRTUAL } from './pair.js';
+import { Pair, VIRTUAL, VIRTUAL6 } from './pair.js';
 
 const pair = suite('pair');
 const lacking = privileges();
@@ -51,7 +51,7 @@ else {
       const status = await lab.b.status();
       assert.is(status?.role, 'undecided');
       assert.is(status?.guard.state, 'armed');
-      assert.equal(status?.guard.addresses, [VIRTUAL]);
+      assert.equal(status?.guard.addresses, [VIRTUAL, VIRTUAL6]);
       assert.equal(
         status?.peers.map((peer) => peer.name),
         ['a'],
@@ -220,6 +220,22 @@ else {
     lab.lab.ip('b', [`address del ${VIRTUAL}/32 dev eth0`]);
     await lab.until('the role', async () => (await lab.b.status())?.role === 'backup');
   });
+
+  pair(
+    'an IPv6 address counts when duplicate detection is done, or was not asked for',
+    async () => {
+      const role = async (): Promise<string | undefined> => (await lab.b.status())?.role;
+      lab.lab.ip('b', [`address add ${VIRTUAL6}/128 dev eth0`]);
+      assert.is(await role(), 'backup', 'while another node may answer for it');
+      await lab.until('the role', async () => (await role()) === 'primary');
+      lab.lab.ip('b', [`address del ${VIRTUAL6}/128 dev eth0`]);
+      await lab.until('the role', async () => (await role()) === 'backup');
+      lab.lab.ip('b', [`address add ${VIRTUAL6}/128 dev eth0 nodad`]);
+      await lab.until('the role', async () => (await role()) === 'primary');
+      lab.lab.ip('b', [`address del ${VIRTUAL6}/128 dev eth0`]);
+      await lab.until('the role', async () => (await role()) === 'backup');
+    },
+  );
 
   pair('scripts that come late are refused: the addresses know better', async () => {
     const late = async (role: 'primary' | 'backup'): Promise<string> =>

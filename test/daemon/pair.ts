@@ -16,6 +16,7 @@ import { command, Lab } from '../lab/lab.js';
 
 const MAIN = fileURLToPath(new URL('../../daemon/main.ts', import.meta.url));
 export const VIRTUAL = '10.8.0.100';
+export const VIRTUAL6 = 'fd00:8::100';
 
 /** Waits for a condition, and throws when it does not come. */
 export async function until(
@@ -68,6 +69,7 @@ Kernel {
 General { NodeName ${this.name} UNIX { Path ${this.socket} } }
 Failover {
   VirtualAddress ${VIRTUAL} dev eth0
+  VirtualAddress ${VIRTUAL6}
   GuardTimeout 2
   TrackFile ${this.trackFile}
 }
