@@ -98,6 +98,12 @@ struct splice_live {
 	__u8 settled;		/* bit per leg: its socket's numbers have been taken */
 	__u8 copied;		/* bit per leg: the local socket was given its last acknowledgement */
 	__u8 fin_known;		/* bit per direction: fin_end is valid */
+	__u8 seen[2];		/* by direction: the seen_ fields are valid */
+	__u8 unproven;		/* put in by user space, and no packet has come since */
+	__u8 probes;		/* sent to its ends meanwhile */
+	__u8 mark;		/* of the round of ADOPT that copied it; 0: born here */
+	__u8 changed;		/* by anything but a packet, since it was last copied (DUMP with RECENT) */
+	__u8 pad[2];
 	__u32 own_end[2];	/* by leg: write_seq of the proxy; below it, the bytes are the proxy's */
 	__u32 local_next[2];	/* by leg: rcv_nxt of the local socket */
 	__u32 seen_end[2];	/* by direction: highest sequence number forwarded, sender's space */
@@ -105,11 +111,6 @@ struct splice_live {
 	__u32 seen_window[2];	/* by direction: window in bytes, unscaled */
 	__u32 fin_end[2];	/* by direction: sequence number after the FIN, sender's space */
 	__u32 ts_sent[2];	/* by leg: last TSval that left on it */
-	__u8 seen[2];		/* by direction: the seen_ fields are valid */
-	__u8 unproven;		/* put in by user space, and no packet has come since */
-	__u8 probes;		/* sent to its ends meanwhile */
-	__u8 mark;		/* of the round of ADOPT that copied it; 0: born here */
-	__u8 pad[3];
 	__u64 packets[2];	/* by direction */
 	__u64 bytes[2];		/* by direction, TCP payload */
 };
@@ -156,7 +157,8 @@ enum splice_op {
 	SPLICE_OP_FLUSH = 5,	/* delete from slot cursor on, at most SPLICE_BATCH_ITEMS slots */
 	SPLICE_OP_SHORTEN = 6,	/* cap remaining time at argument ms, chunk by chunk like FLUSH */
 	SPLICE_OP_ADOPT = 7,	/* items[0..count), live part included, from another table of this
-				 * kernel; one that is there already gets what it has not heard of */
+				 * kernel; each is given argument as its mark. Packets and bytes are
+				 * counted from 0 until the one that joins */
 	SPLICE_OP_PROBE = 8,	/* like DUMP: the entries that no packet has proven for argument ms, each
 				 * counted as probed; after PROBES_MAX unanswered ones it is removed */
 };
@@ -165,7 +167,10 @@ enum splice_op_flag {
 	SPLICE_OP_EVENTS = 1,	/* INSERT, DELETE, FLUSH: emit events as the splice call does */
 	SPLICE_OP_OWNED = 2,	/* FLUSH: only entries whose owner is argument */
 	SPLICE_OP_LEFT = 4,	/* FLUSH: only entries whose mark is neither 0 nor argument */
-	SPLICE_OP_RECENT = 8,	/* DUMP: only entries touched at since_ns or later */
+	SPLICE_OP_RECENT = 8,	/* DUMP, to copy: only entries that had a packet at since_ns or later, were
+				 * changed since they were last copied, or still have a socket */
+	SPLICE_OP_JOIN = 16,	/* ADOPT: this table is in use already. What is not in it any more stays
+				 * out; what is gets what it has not heard of, once for each mark */
 };
 
 enum splice_op_result {
@@ -187,11 +192,11 @@ struct splice_batch_item {
 struct splice_mailbox {
 	__u32 op;		/* enum splice_op */
 	__u32 flags;		/* enum splice_op_flag */
-	__u32 count;		/* items in (INSERT, DELETE), items out (DUMP, FLUSH) */
+	__u32 count;		/* items in (INSERT, DELETE, ADOPT), items out (DUMP, PROBE, FLUSH) */
 	__u32 cursor;		/* slot to go on from; 0 when the table's end was reached */
 	__u32 argument;
 	__u32 pad;
-	__u64 since_ns;		/* DUMP with RECENT: bpf_ktime_get_ns */
+	__u64 since_ns;		/* DUMP with RECENT: bpf_ktime_get_ns; 0: all */
 	struct splice_batch_item items[SPLICE_BATCH_ITEMS];
 };
 
