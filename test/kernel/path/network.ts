@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: MIT
+/*
+ *   client          router           this process            router           server
+ *   10.1.1.2 ──── 10.1.1.1                                  10.2.1.1 ──── 10.2.1.2:9000
+ *                 10.1.0.1 ──── 10.1.0.100  10.2.0.100 ──── 10.2.0.1
+ *           eth0-far       near-cli                 srv-near        far-eth0
+ *
+ * and the same with fd00:1:1::2 and so on. Each box is a network namespace with a stack of its own, and
+ * both ends are sockets of this process, which is the proxy too, in a cgroup of its own. Nothing of
+ * it outlives the process but the cgroup, which goes when the process exits.
+ */
+import { mkdirSync, rmdirSync, writeFileSync } from 'node:fs';
+import { Datapath } from '../../../kernel/datapath.js';
+import type { CounterName } from '../../../kernel/record/layout.js';
+import { cgroupRoot } from '../../support/cgroup.js';
+import { Namespace } from './namespace.js';
+
+export type Family = 4 | 6;
+/** Those that the datapath splices. */
+export const SERVED: Family[] = [4];
+/** The client's side or the server's; leg 0 and leg 1. */
+export type Side = 'client' | 'server';
+export const SIDES: Side[] = ['client', 'server'];
+
+export const PIN_PATH = '/sys/fs/bpf/spliced';
+export const ADDRESS = {
+  client: { 4: '10.1.1.2', 6: 'fd00:1:1::2' },
+  /** Where clients connect to: this process's address on the client's side. */
+  virtual: { 4: '10.1.0.100', 6: 'fd00:1::100' },
+  /** Where this process connects from, on the server's side. */
+  source: { 4: '10.2.0.100', 6: 'fd00:2::100' },
+  server: { 4: '10.2.1.2', 6: 'fd00:2:1::2' },
+} as const;
+const NUMBER = { client: 1, server: 2 } as const;
+/** This process's interface on each side. */
+export const DEVICE = { client: 'cli', server: 'srv' } as const;
+
+/** The cgroup whose sockets may be spliced, with this process in it until it exits. */
+function joinCgroup(): string {
+  const root = cgroupRoot();
+  const cgroup = `${root}/spliced-test-${process.pid}`;
+  mkdirSync(cgroup);
+  writeFileSync(`${cgroup}/cgroup.procs`, `${process.pid}`);
+  process.once('exit', () => {
+    writeFileSync(`${root}/cgroup.procs`, `${process.pid}`);
+    rmdirSync(cgroup);
+  });
+  for (const signal of ['SIGTERM', 'SIGINT']) process.once(signal, () => process.exit(1));
+  return cgroup;
+}
+
+export class Network {
+  readonly balancer = Namespace.current();
+  readonly end: Record<Side, Namespace> = { client: Namespace.make(), server: Namespace.make() };
+  readonly router: Record<Side, Namespace> = { client: Namespace.make(), server: Namespace.make() };
+  datapath!: Datapath;
+
+  async start(): Promise<void> {
+    for (const side of SIDES) this.#lay(side);
+    this.datapath = await Datapath.open({
+      pinPath: PIN_PATH,
+      cgroup: joinCgroup(),
+      interfaces: Object.values(DEVICE),
+      node: 1,
+      tableSize: 4096,
+    });
+  }
+
+  #lay(side: Side): void {
+    const n = NUMBER[side];
+    const router = this.router[side];
+    const device = DEVICE[side];
+    this.balancer.ip(
+      `link add ${device} type veth peer name near netns ${router.path}`,
+      `address add 10.${n}.0.100/24 dev ${device}`,
+      `address add fd00:${n}::100/64 dev ${device} nodad`,
+      `link set ${device} up`,
+    );
+    router.sysctl('ipv4/ip_forward', 1);
+    router.sysctl('ipv6/conf/all/forwarding', 1);
+    router.ip(
+      `link add far type veth peer name eth0 netns ${this.end[side].path}`,
+      `address add 10.${n}.0.1/24 dev near`,
+      `address add 10.${n}.1.1/24 dev far`,
+      `address add fd00:${n}::1/64 dev near nodad`,
+      `address add fd00:${n}:1::1/64 dev far nodad`,
+      'link set near up',
+      'link set far up',
+    );
+    this.end[side].ip(
+      `address add 10.${n}.1.2/24 dev eth0`,
+      `address add fd00:${n}:1::2/64 dev eth0 nodad`,
+      'link set eth0 up',
+      `route add default via 10.${n}.1.1`,
+      `route add default via fd00:${n}:1::1`,
+    );
+    this.balancer.ip(
+      `route add 10.${n}.1.0/24 via 10.${n}.0.1`,
+      `route add fd00:${n}:1::/64 via fd00:${n}::1`,
+    );
+  }
+
+  /** Every link on one side, as its namespace and device. */
+  links(side: Side): [Namespace, string][] {
+    return [
+      [this.balancer, DEVICE[side]],
+      [this.router[side], 'near'],
+      [this.router[side], 'far'],
+      [this.end[side], 'eth0'],
+    ];
+  }
+
+  /** Whether segments travel in bundles (TSO, GSO) over all links, or one by one. */
+  bundles(on: boolean): void {
+    const to = on ? 'on' : 'off';
+    for (const side of SIDES) {
+      for (const [space, device] of this.links(side)) {
+        space.exec('ethtool', '-K', device, 'tso', to, 'gso', to, 'gro', to);
+      }
+    }
+  }
+
+  /** Lose so many of 100 packets that come to an end. */
+  lose(side: Side, percent: number): void {
+    const rule = percent < 100 ? `numgen random mod 100 < ${percent} drop` : 'drop';
+    this.filter(side, percent ? rule : '');
+  }
+
+  /** A rule of nft(8) for packets that come to an end; none when it is empty. */
+  filter(side: Side, rule: string): void {
+    const chain = `table inet t { chain i { type filter hook input priority 0; ${rule}; }; }`;
+    this.end[side].filter(rule ? chain : '');
+  }
+
+  /** By how much each counter rises while something is done; only those that do. */
+  async counted<T>(work: () => Promise<T> | T): Promise<Partial<Record<CounterName, number>>> {
+    const before = this.datapath.counters();
+    await work();
+    const after = this.datapath.counters();
+    const rises = (Object.keys(after) as CounterName[]).map((name) => [
+      name,
+      after[name] - before[name],
+    ]);
+    return Object.fromEntries(rises.filter(([, rise]) => rise !== 0));
+  }
+}
