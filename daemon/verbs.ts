@@ -1,8 +1,10 @@
 // What the control socket can ask for.
 import type { Datapath } from '../kernel/datapath.js';
+import { COUNTED_SIZE, writeCounted } from '../kernel/record/counted.js';
+import { LIVE_SIZE, RECORD_SIZE } from '../kernel/record/layout.js';
 import type { SyncEngine } from '../sync/api.js';
 import { Breath, sumSteps } from './breath.js';
-import type { DumpName, StatusResult } from './control/protocol.js';
+import type { CacheName, StatusResult } from './control/protocol.js';
 import type { Handlers } from './control/server.js';
 import type { Follower } from './follower.js';
 import type { Handover } from './handover.js';
@@ -40,7 +42,15 @@ export function handlers(get: () => VerbParts): Handlers {
     dump: async ({ what }, reply) => {
       const breath = new Breath();
       let records = 0;
-      for (const chunk of chunks(get(), what)) {
+      if (what === 'kernel') {
+        for (const chunk of countedChunks(get().datapath)) {
+          await reply.counted(chunk);
+          records += chunk.length / COUNTED_SIZE;
+          await breath.take();
+        }
+        return { records };
+      }
+      for (const chunk of chunks(get().sync, what)) {
         await reply.records(chunk);
         records += recordCount(chunk);
         await breath.take();
@@ -83,10 +93,21 @@ export function handlers(get: () => VerbParts): Handlers {
   };
 }
 
-function* chunks(parts: VerbParts, what: DumpName): Generator<Uint8Array> {
-  if (what === 'kernel') yield* parts.datapath.table.dump();
-  else if (what === 'internal') yield* parts.sync.internal.chunks();
-  else for (const cache of parts.sync.external.values()) yield* cache.chunks();
+function* chunks(sync: SyncEngine, what: CacheName): Generator<Uint8Array> {
+  if (what === 'internal') yield* sync.internal.chunks();
+  else for (const cache of sync.external.values()) yield* cache.chunks();
+}
+
+function* countedChunks({ table }: Datapath): Generator<Uint8Array> {
+  for (const chunk of table.dump()) {
+    const counted = new Uint8Array(recordCount(chunk) * COUNTED_SIZE);
+    const live = new Uint8Array(LIVE_SIZE);
+    for (let i = 0; i < recordCount(chunk); i++) {
+      const record = chunk.subarray(i * RECORD_SIZE, (i + 1) * RECORD_SIZE);
+      writeCounted(record, live, counted, i * COUNTED_SIZE);
+    }
+    yield counted;
+  }
 }
 
 function alivePeers(sync: SyncEngine): number {

@@ -35,6 +35,10 @@ export class Dump extends Splicectl {
     const name: RenderingName = flags.xml ? 'xml' : flags.json ? 'json' : 'text';
     const rendering = RENDERINGS[name];
     let names: NodeNames = new Map();
+    const show = async (bytes: Uint8Array, counted: boolean): Promise<void> => {
+      const options = { names, filter, counted };
+      for (const piece of renderRecords(rendering, bytes, options)) await write(piece);
+    };
     await this.ask(
       flags,
       'dump',
@@ -42,11 +46,10 @@ export class Dump extends Splicectl {
       {
         hello: ({ nodes }) => {
           names = new Map(Object.entries(nodes).map(([id, node]) => [Number(id), node]));
-          return write(rendering.head);
+          return write(rendering.head(args.what === 'kernel'));
         },
-        records: async (bytes) => {
-          for (const piece of renderRecords(rendering, bytes, names, filter)) await write(piece);
-        },
+        records: (bytes) => show(bytes, false),
+        counted: (bytes) => show(bytes, true),
       },
     );
     await write(rendering.tail);

@@ -6,6 +6,7 @@ import {
   FrameReader,
   type JsonObject,
   jsonFrame,
+  KIND_COUNTED,
   KIND_RECORDS,
   parseJson,
 } from './frame.js';
@@ -17,6 +18,8 @@ export interface Listener {
   hello?(hello: Hello): void | Promise<void>;
   /** n * RECORD_SIZE bytes, good until the promise settles. */
   records?(bytes: Uint8Array): void | Promise<void>;
+  /** n * COUNTED_SIZE bytes, likewise: records of the kernel's table, with their counters. */
+  counted?(bytes: Uint8Array): void | Promise<void>;
   /** Other frames, such as a hand-over's progress. */
   json?(object: JsonObject): void | Promise<void>;
 }
@@ -75,6 +78,10 @@ function cutOff(): string {
 async function take(frame: Frame, listener: Listener): Promise<JsonObject | undefined> {
   if (frame.kind === KIND_RECORDS) {
     await listener.records?.(frame.payload);
+    return undefined;
+  }
+  if (frame.kind === KIND_COUNTED) {
+    await listener.counted?.(frame.payload);
     return undefined;
   }
   const object = parseJson(frame.payload);

@@ -5,7 +5,9 @@
 //   | length, u32 LE    | kind  | length bytes         |
 //   +-------------------+-------+----------------------+
 //
-// kind 1: one JSON object in UTF-8; kind 2: splice records, n * 152 bytes as record.h lays them out.
+// kind 1: one JSON object in UTF-8; kind 2: splice records, n * 152 bytes as record.h lays them out;
+// kind 3: records with counters, n * 184 bytes (kernel/record/counted.ts).
+import { COUNTED_SIZE } from '../../kernel/record/counted.js';
 import { RECORD_SIZE } from '../../kernel/record/layout.js';
 import { ControlError } from './error.js';
 
@@ -13,7 +15,15 @@ export const FRAME_HEADER_SIZE = 5;
 export const FRAME_PAYLOAD_MAX = 1 << 20; // bytes
 export const KIND_JSON = 1;
 export const KIND_RECORDS = 2;
-export type FrameKind = typeof KIND_JSON | typeof KIND_RECORDS;
+export const KIND_COUNTED = 3;
+export type RecordsKind = typeof KIND_RECORDS | typeof KIND_COUNTED;
+export type FrameKind = typeof KIND_JSON | RecordsKind;
+
+/** Bytes of one record in a frame of a kind. */
+export const RECORD_SIZES: Readonly<Record<RecordsKind, number>> = {
+  [KIND_RECORDS]: RECORD_SIZE,
+  [KIND_COUNTED]: COUNTED_SIZE,
+};
 
 export interface Frame {
   readonly kind: FrameKind;
@@ -100,10 +110,10 @@ export class FrameReader {
 }
 
 function checkHeader(length: number, kind: number, payloadMax: number): FrameKind {
-  if (kind !== KIND_JSON && kind !== KIND_RECORDS) {
+  if (kind !== KIND_JSON && kind !== KIND_RECORDS && kind !== KIND_COUNTED) {
     throw new ControlError(
       'bad_frame',
-      `frame kind ${kind} is unknown: expected 1 or 2, is this a client of the control socket?`,
+      `frame kind ${kind} is unknown: expected 1, 2 or 3, is this a client of the control socket?`,
     );
   }
   if (length > payloadMax) {
@@ -112,10 +122,10 @@ function checkHeader(length: number, kind: number, payloadMax: number): FrameKin
       `a frame of ${length} bytes is too large: expected at most ${payloadMax}`,
     );
   }
-  if (kind === KIND_RECORDS && length % RECORD_SIZE !== 0) {
+  if (kind !== KIND_JSON && length % RECORD_SIZES[kind] !== 0) {
     throw new ControlError(
       'bad_frame',
-      `${length} bytes are no whole records: expected a multiple of ${RECORD_SIZE}`,
+      `${length} bytes are no whole records: expected a multiple of ${RECORD_SIZES[kind]}`,
     );
   }
   return kind;

@@ -87,7 +87,7 @@ export interface Verbs {
   /** Without `cache`: both. */
   flush: { args: { cache?: CacheName }; result: { internal: number; external: number } };
   'flush-kernel': { args: None; result: { removed: number } };
-  /** Answers with frames of records. */
+  /** Answers with frames of records; of `kernel`, with their counters. */
   dump: { args: { what: DumpName }; result: { records: number } };
   stop: { args: None; result: None };
   /** Without `what`: all sections. */

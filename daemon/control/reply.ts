@@ -1,17 +1,16 @@
 // What a handler writes to its client before its result: frames, never faster than they are read.
 import type { Socket } from 'node:net';
-import { RECORD_SIZE } from '../../kernel/record/layout.js';
 import { ControlError } from './error.js';
 import {
   FRAME_PAYLOAD_MAX,
   frameHeader,
   type JsonObject,
   jsonFrame,
+  KIND_COUNTED,
   KIND_RECORDS,
+  RECORD_SIZES,
+  type RecordsKind,
 } from './frame.js';
-
-/** Whole records in one frame, at most. */
-const FRAME_RECORDS_MAX = Math.floor(FRAME_PAYLOAD_MAX / RECORD_SIZE);
 
 export class Reply {
   private readonly abort = new AbortController();
@@ -40,10 +39,19 @@ export class Reply {
    * then the bytes are no longer needed. Throws `closed` or `slow_reader`, which ends the handler.
    */
   async records(bytes: Uint8Array): Promise<void> {
-    const step = FRAME_RECORDS_MAX * RECORD_SIZE;
+    await this.frames(KIND_RECORDS, bytes);
+  }
+
+  /** The same of n * COUNTED_SIZE bytes. */
+  async counted(bytes: Uint8Array): Promise<void> {
+    await this.frames(KIND_COUNTED, bytes);
+  }
+
+  private async frames(kind: RecordsKind, bytes: Uint8Array): Promise<void> {
+    const step = Math.floor(FRAME_PAYLOAD_MAX / RECORD_SIZES[kind]) * RECORD_SIZES[kind];
     for (let offset = 0; offset < bytes.length; offset += step) {
       const payload = bytes.subarray(offset, offset + step);
-      const header = frameHeader(KIND_RECORDS, payload.length);
+      const header = frameHeader(kind, payload.length);
       await this.write(Buffer.concat([header, payload]));
     }
   }

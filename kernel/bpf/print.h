@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Pieces of a line of the table as text. */
+/* The table as text: the columns of the old /proc/net/tcp_splice_conn, then ours (record/text.ts). */
 #ifndef SPLICE_PRINT_H
 #define SPLICE_PRINT_H
 
@@ -44,6 +44,31 @@ static __always_inline void print_state(struct seq_file *out, struct splice_entr
 	default:
 		BPF_SEQ_PRINTF(out, "TIMEWAIT   ");
 	}
+}
+
+static __always_inline void print_head(struct seq_file *out)
+{
+	BPF_SEQ_PRINTF(out, "FromIP   FPrt ToIP     TPrt LocalIP  LPrt DestIP   DPrt "
+			    "State       Expires Origin   Owner    Epoch Gen Id "
+			    "OrigPkts OrigBytes ReplyPkts ReplyBytes\n");
+}
+
+static __always_inline void print_entry(struct seq_file *out, struct splice_entry *e)
+{
+	struct splice_record *r = &e->record;
+	struct splice_live *l = &e->live;
+	struct splice_record times;
+
+	render_times(&times, e, bpf_ktime_get_ns());
+	print_end(out, r->tuple[0].saddr, r->tuple[0].sport);
+	print_end(out, r->tuple[0].daddr, r->tuple[0].dport);
+	print_end(out, r->tuple[1].daddr, r->tuple[1].dport);
+	print_end(out, r->tuple[1].saddr, r->tuple[1].sport);
+	print_state(out, e);
+	BPF_SEQ_PRINTF(out, " %7u %08x %08x %5u %3u %llu", times.remaining_ms / 1000, r->origin,
+		       r->owner, r->epoch, r->generation, r->id);
+	BPF_SEQ_PRINTF(out, " %8llu %9llu %9llu %10llu\n", l->packets[0], l->bytes[0], l->packets[1],
+		       l->bytes[1]);
 }
 
 #endif

@@ -20,20 +20,31 @@ int ingress(struct __sk_buff *skb)
 	/* flooded and promiscuous frames are somebody else's flow */
 	if (skb->pkt_type != PACKET_HOST || !s)
 		return TC_ACT_OK;
+	/* a VLAN's packet, seen on its parent on its way to the VLAN's own interface */
+	if (skb->vlan_present && skb->vlan_tci & VLAN_ID) {
+		count(SPLICE_CNT_VLAN_PASSED);
+		return TC_ACT_OK;
+	}
 	switch (packet_read(skb, &p, s, false)) {
 	case PARSED_OTHER:
 		return TC_ACT_OK;
 	case PARSED_MALFORMED:
 		count(SPLICE_CNT_MALFORMED_PASSED);
 		return TC_ACT_OK;
+	case PARSED_ICMP:
+		return handle_icmp(skb, &p);
+	case PARSED_LATER:
+		return fragment_later(skb, &p);
 	case PARSED_TCP:
 		break;
 	}
 	ref = bpf_map_lookup_elem(&legs, &p.tuple);
 	e = ref ? entry_of(ref) : NULL;
 	if (!e) {
+		if (p.piece != PIECE_WHOLE)
+			return TC_ACT_OK;
 		count(SPLICE_CNT_MISSED);
-		return guard_verdict(skb, &p);
+		return not_spliced(skb, &p);
 	}
 	return handle_hit(skb, &p, e, ref);
 }
@@ -53,8 +64,8 @@ int egress(struct __sk_buff *skb)
 	s = get_scratch();
 	if (!s || packet_read(skb, &p, s, true) != PARSED_TCP)
 		return TC_ACT_OK;
-	if (skb->mark == (SPLICE_MARK_ALIGN | SPLICE_O_SACK0) && (p.flags & (TCP_SYN | TCP_ACK)) == TCP_SYN)
-		return strip_sack_permitted(skb, &p, s);
+	if ((skb->mark & ~0xffu) == SPLICE_MARK_ALIGN && (p.flags & (TCP_SYN | TCP_ACK)) == TCP_SYN)
+		return align_syn(skb, &p, skb->mark & 0xff);
 	ref = bpf_map_lookup_elem(&legs, &p.tuple);
 	e = ref ? entry_of(ref) : NULL;
 	return e ? handle_local(skb, &p, s, e, ref->leg & 1) : TC_ACT_OK;
@@ -142,32 +153,15 @@ int table_op(struct __sk_buff *skb)
 	return operate();
 }
 
-/* The table as text, by `cat` of the pinned iterator; columns of the old /proc/net/tcp_splice_conn. */
+/* The table as text, by `cat` of the pinned iterator. */
 SEC("iter/bpf_map_elem")
 int dump_table(struct bpf_iter__bpf_map_elem *ctx)
 {
-	struct seq_file *out = ctx->meta->seq;
 	struct splice_entry *e = ctx->value;
-	struct splice_record times;
-	const __u8 *c, *v, *r, *l;
 
 	if (ctx->meta->seq_num == 0)
-		BPF_SEQ_PRINTF(out, "FromIP   FPrt ToIP     TPrt LocalIP  LPrt DestIP   DPrt "
-				    "State       Expires Origin   Owner    Epoch Gen Id\n");
-	if (!e || !e->record.id)
-		return 0;
-	c = e->record.tuple[0].saddr;
-	v = e->record.tuple[0].daddr;
-	r = e->record.tuple[1].saddr;
-	l = e->record.tuple[1].daddr;
-	render_times(&times, e, bpf_ktime_get_ns());
-	print_end(out, c, e->record.tuple[0].sport);
-	print_end(out, v, e->record.tuple[0].dport);
-	print_end(out, l, e->record.tuple[1].dport);
-	print_end(out, r, e->record.tuple[1].sport);
-	print_state(out, e);
-	BPF_SEQ_PRINTF(out, " %7u %08x %08x %5u %u %llu\n", times.remaining_ms / 1000,
-		       e->record.origin, e->record.owner, e->record.epoch, e->record.generation,
-		       e->record.id);
+		print_head(ctx->meta->seq);
+	if (e && e->record.id)
+		print_entry(ctx->meta->seq, e);
 	return 0;
 }

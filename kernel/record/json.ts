@@ -1,4 +1,5 @@
 /** Records as JSON, one object a line. 64-bit numbers are strings: JSON readers round them. */
+import type { Counters } from './counted.js';
 import { Option } from './layout.js';
 import type { RecordView } from './record.js';
 import {
@@ -12,9 +13,9 @@ import {
 } from './rendering.js';
 
 export const json: Rendering = {
-  head: '',
+  head: () => '',
 
-  record(record: RecordView, names: NodeNames): string {
+  record(record: RecordView, names: NodeNames, counters?: Counters): string {
     const client = record.tuple(0);
     const server = record.tuple(1);
     const has = (option: number): boolean => (record.options & option) !== 0;
@@ -43,6 +44,11 @@ export const json: Rendering = {
       mss: { client: record.mss(0), server: record.mss(1) },
       timestamps: { client: has(Option.TS0), server: has(Option.TS1) },
       sack: { client: has(Option.SACK0), server: has(Option.SACK1) },
+      ecn: { client: has(Option.ECN0), server: has(Option.ECN1) },
+      ...(counters && {
+        packets: { original: counters.packets(0), reply: counters.packets(1) },
+        bytes: { original: counters.bytes(0), reply: counters.bytes(1) },
+      }),
     };
     return `${JSON.stringify(line)}\n`;
   },

@@ -2,6 +2,7 @@
  * Records as something to read. A rendering is one small object of operations; text.ts, xml.ts and
  * json.ts hold one each, and adding one touches its file and RENDERINGS.
  */
+import { COUNTED_SIZE, Counters } from './counted.js';
 import type { Filter } from './filter.js';
 import { json } from './json.js';
 import { RECORD_SIZE } from './layout.js';
@@ -16,20 +17,30 @@ export type RenderingName = keyof typeof RENDERINGS;
 /** Records in one piece of the output: what is held at a time, some 700 bytes each. */
 const PIECE_RECORDS = 256;
 
+export interface RenderOptions {
+  /** Node ids are shown where it has none. */
+  readonly names?: NodeNames;
+  readonly filter?: Filter | undefined;
+  /** The bytes are n * COUNTED_SIZE. */
+  readonly counted?: boolean;
+}
+
 /** Renders n * RECORD_SIZE bytes, piece by piece; head and tail are the caller's. */
 export function* renderRecords(
   rendering: Rendering,
   bytes: Uint8Array,
-  names: NodeNames,
-  filter?: Filter,
+  { names = new Map(), filter, counted = false }: RenderOptions = {},
 ): Generator<string> {
   const record = new RecordView(bytes);
+  const counters = counted ? new Counters(bytes) : undefined;
+  const size = counted ? COUNTED_SIZE : RECORD_SIZE;
   let piece = '';
   let held = 0;
-  for (let at = 0; at + RECORD_SIZE <= bytes.length; at += RECORD_SIZE) {
+  for (let at = 0; at + size <= bytes.length; at += size) {
     record.offset = at;
+    if (counters) counters.offset = at;
     if (filter && !filter(record)) continue;
-    piece += rendering.record(record, names);
+    piece += rendering.record(record, names, counters);
     if (++held < PIECE_RECORDS) continue;
     yield piece;
     piece = '';

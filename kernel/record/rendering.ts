@@ -1,4 +1,5 @@
 /** What the renderings of a record have in common. */
+import type { Counters } from './counted.js';
 import { Flag } from './layout.js';
 import { type Leg, type RecordView, stateName } from './record.js';
 
@@ -6,9 +7,10 @@ import { type Leg, type RecordView, stateName } from './record.js';
 export type NodeNames = ReadonlyMap<number, string>;
 
 export interface Rendering {
-  readonly head: string;
+  /** @param counted the records come with their counters */
+  head(counted: boolean): string;
   /** One record, with its line end. */
-  record(record: RecordView, names: NodeNames): string;
+  record(record: RecordView, names: NodeNames, counters?: Counters): string;
   readonly tail: string;
 }
 

@@ -1,7 +1,8 @@
 /**
  * The table as text: the columns of the old /proc/net/tcp_splice_conn, then ours. The pinned
- * iterator prints the same columns from inside the kernel (kernel/bpf/splice.bpf.c).
+ * iterator prints the same columns from inside the kernel (kernel/bpf/print.h).
  */
+import type { Counters } from './counted.js';
 import { isMapped, type RecordView } from './record.js';
 import { expires, type NodeNames, nodeName, overallState, type Rendering } from './rendering.js';
 
@@ -25,12 +26,20 @@ function column(name: string): string {
   return name.replace(/[^\x21-\x7e]/g, '?').padEnd(8);
 }
 
-export const text: Rendering = {
-  head:
-    'FromIP   FPrt ToIP     TPrt LocalIP  LPrt DestIP   DPrt ' +
-    'State       Expires Origin   Owner    Epoch Gen Id\n',
+function counts(counters: Counters): string {
+  return (
+    ` ${String(counters.packets(0)).padStart(8)} ${String(counters.bytes(0)).padStart(9)}` +
+    ` ${String(counters.packets(1)).padStart(9)} ${String(counters.bytes(1)).padStart(10)}`
+  );
+}
 
-  record(record: RecordView, names: NodeNames): string {
+export const text: Rendering = {
+  head: (counted) =>
+    'FromIP   FPrt ToIP     TPrt LocalIP  LPrt DestIP   DPrt ' +
+    'State       Expires Origin   Owner    Epoch Gen Id' +
+    `${counted ? ' OrigPkts OrigBytes ReplyPkts ReplyBytes' : ''}\n`,
+
+  record(record: RecordView, names: NodeNames, counters?: Counters): string {
     const { bytes } = record;
     const client = record.tuple(0);
     const server = record.tuple(1);
@@ -41,7 +50,8 @@ export const text: Rendering = {
       `${hexAddress(bytes, server.offset)} ${hexPort(server.sourcePort)} ` +
       `${overallState(record).padEnd(11)} ${String(expires(record)).padStart(7)} ` +
       `${column(nodeName(record.origin, names))} ${column(nodeName(record.owner, names))} ` +
-      `${String(record.epoch).padStart(5)} ${String(record.generation).padStart(3)} ${record.id}\n`
+      `${String(record.epoch).padStart(5)} ${String(record.generation).padStart(3)} ${record.id}` +
+      `${counters ? counts(counters) : ''}\n`
     );
   },
 

@@ -7,6 +7,7 @@ import {
   frameHeader,
   type JsonObject,
   jsonFrame,
+  KIND_COUNTED,
   KIND_JSON,
   KIND_RECORDS,
 } from '../../daemon/control/frame.js';
@@ -79,8 +80,9 @@ reader('over the bound or of unknown kind are refused by their header alone', ()
   refused(header(FRAME_PAYLOAD_MAX + 1, KIND_JSON));
   refused(header(0xffffffff, KIND_RECORDS));
   refused(header(10, 0));
-  refused(header(10, 3));
+  refused(header(10, 4));
   refused(header(151, KIND_RECORDS));
+  refused(header(152, KIND_COUNTED));
   assert.equal([...new FrameReader().push(header(FRAME_PAYLOAD_MAX, KIND_JSON))], []);
 });
 

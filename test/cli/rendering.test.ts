@@ -3,8 +3,16 @@ import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { COUNTED_SIZE, writeCounted } from '../../kernel/record/counted.js';
 import { type FilterOptions, makeFilter } from '../../kernel/record/filter.js';
-import { Flag, Option, RECORD_SIZE, State } from '../../kernel/record/layout.js';
+import {
+  Flag,
+  LIVE_SIZE,
+  LiveOffset,
+  Option,
+  RECORD_SIZE,
+  State,
+} from '../../kernel/record/layout.js';
 import { RecordView } from '../../kernel/record/record.js';
 import { RENDERINGS, type RenderingName, renderRecords } from '../../kernel/record/render.js';
 import type { NodeNames } from '../../kernel/record/rendering.js';
@@ -19,11 +27,13 @@ function dump(
   bytes: Uint8Array,
   names = NAMES,
   filter?: FilterOptions,
+  counted = false,
 ): string {
   const { head, tail } = RENDERINGS[name];
+  const made = makeFilter(filter ?? {});
   return (
-    head +
-    [...renderRecords(RENDERINGS[name], bytes, names, makeFilter(filter ?? {}))].join('') +
+    head(counted) +
+    [...renderRecords(RENDERINGS[name], bytes, { names, filter: made, counted })].join('') +
     tail
   );
 }
@@ -32,7 +42,7 @@ function dump(
 function full(): RecordView {
   const record = new RecordView(records(1));
   record.flags = Flag.FIN0 | Flag.ACKED0 | Flag.ACKED1;
-  record.options = Option.TS0 | Option.TS1 | Option.SACK0;
+  record.options = Option.TS0 | Option.TS1 | Option.SACK0 | Option.ECN1;
   record.setState(0, State.FIN_RELAYED);
   record.setSeqDelta(0, 0xfffffff0);
   record.setSeqDelta(1, 7);
@@ -77,7 +87,7 @@ renderings('XML is in the vocabulary of conntrack', () => {
       '<seq original="4294967280" reply="7" client-base="100" server-base="200"/>' +
       '<timestamp original="11" reply="12" client="true" server="true"/>' +
       '<window client-in="7" client-out="8" server-in="9" server-out="10"/>' +
-      '<sack client="true" server="false"/><mss client="1460" server="8960"/></splice></flow>\n' +
+      '<sack client="true" server="false"/><ecn client="false" server="true"/><mss client="1460" server="8960"/></splice></flow>\n' +
       '</conntrack>\n',
   );
 });
@@ -108,12 +118,59 @@ renderings('JSON is one object a line', () => {
     mss: { client: 1460, server: 8960 },
     timestamps: { client: true, server: true },
     sack: { client: true, server: false },
+    ecn: { client: false, server: true },
   });
 });
 
+/** The same with counters, as the kernel's own table is dumped; its client leg is IPv6. */
+function counted(): Uint8Array {
+  const record = full();
+  record.tuple(0).source = '2001:db8::1:0:2';
+  record.tuple(0).destination = '2001:db8::100';
+  const bytes = new Uint8Array(COUNTED_SIZE);
+  const live = Buffer.alloc(LIVE_SIZE);
+  live.writeBigUInt64LE(12n, LiveOffset.packets);
+  live.writeBigUInt64LE(2n ** 53n - 1n, LiveOffset.packets + 8);
+  live.writeBigUInt64LE(3456n, LiveOffset.bytes);
+  live.writeBigUInt64LE(2n ** 32n, LiveOffset.bytes + 8);
+  writeCounted(record.bytes, live, bytes, 0);
+  return bytes;
+}
+
+renderings(
+  'of the kernel table have packets and bytes of each direction; each leg has its family',
+  () => {
+    const text = dump('text', counted(), NAMES, {}, true);
+    assert.is(
+      text,
+      'FromIP   FPrt ToIP     TPrt LocalIP  LPrt DestIP   DPrt State       Expires Origin   Owner    Epoch Gen Id OrigPkts OrigBytes ReplyPkts ReplyBytes\n' +
+        '20010DB8000000000000000100000002 9C41 20010DB8000000000000000000000100 0050 0A020064 4E20 0A02000B 1F90 SPLICED      431990 lb-a     lb-b         2   3 1       12      3456 9007199254740991 4294967296\n',
+    );
+    const xml = dump('xml', counted(), NAMES, {}, true);
+    assert.ok(validates(xml));
+    assert.match(
+      xml,
+      '<meta direction="original" leg="client"><layer3 protonum="10" protoname="ipv6">' +
+        '<src>2001:db8::1:0:2</src><dst>2001:db8::100</dst></layer3>' +
+        '<layer4 protonum="6" protoname="tcp"><sport>40001</sport><dport>80</dport></layer4>' +
+        '<counters><packets>12</packets><bytes>3456</bytes></counters></meta>' +
+        '<meta direction="reply" leg="server"><layer3 protonum="2" protoname="ipv4">',
+    );
+    assert.match(
+      xml,
+      '<counters><packets>9007199254740991</packets><bytes>4294967296</bytes></counters></meta><meta direction="independent">',
+    );
+    const { client, real, packets, bytes } = JSON.parse(dump('json', counted(), NAMES, {}, true));
+    assert.equal(client, { address: '2001:db8::1:0:2', port: 40001 });
+    assert.equal(real, { address: '10.2.0.11', port: 8080 });
+    assert.equal(packets, { original: 12, reply: 9007199254740991 });
+    assert.equal(bytes, { original: 3456, reply: 4294967296 });
+  },
+);
+
 renderings('of no record are whole too', () => {
   const none = new Uint8Array(0);
-  assert.is(dump('text', none), RENDERINGS.text.head);
+  assert.is(dump('text', none), RENDERINGS.text.head(false));
   assert.is(dump('json', none), '');
   assert.ok(validates(dump('xml', none)));
 });
@@ -214,7 +271,7 @@ renderings('JSON of the worst values parses', () => {
 renderings('come in pieces, however many records there are', () => {
   const bytes = records(5000);
   let pieces = 0;
-  for (const piece of renderRecords(RENDERINGS.xml, bytes, NAMES)) {
+  for (const piece of renderRecords(RENDERINGS.xml, bytes, { names: NAMES })) {
     pieces++;
     assert.ok(piece.length < 512 * 1024);
   }

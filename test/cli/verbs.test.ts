@@ -55,7 +55,8 @@ else {
         .sort();
     assert.is(still(internal).length, 30);
     assert.equal(still(external), still(internal));
-    assert.equal(still(kernel), still(internal));
+    const uncounted = (line: string): string => line.split(' ').slice(0, -4).join(' ');
+    assert.equal(still(kernel).map(uncounted), still(internal));
     const [first] = rows(kernel).filter((row) => row[14] === '1');
     assert.equal(first?.slice(0, 9), [
       ...['0A08000A', '4E21', '0A080064', '0050'],

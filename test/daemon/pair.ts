@@ -10,6 +10,7 @@ import { fileURLToPath } from 'node:url';
 import { call } from '../../daemon/control/index.js';
 import type { Result, StatusResult, Verb, Verbs } from '../../daemon/control/protocol.js';
 import { Datapath } from '../../kernel/datapath.js';
+import { COUNTED_SIZE } from '../../kernel/record/counted.js';
 import { RECORD_SIZE } from '../../kernel/record/layout.js';
 import { newRecord, nodeId, RecordView } from '../../kernel/record/record.js';
 import { command, Lab } from '../lab/lab.js';
@@ -126,12 +127,15 @@ Failover {
 
   async dump(what: 'internal' | 'external' | 'kernel'): Promise<RecordView[]> {
     const records: RecordView[] = [];
-    const take = (bytes: Uint8Array): void => {
-      for (let at = 0; at < bytes.length; at += RECORD_SIZE) {
-        records.push(new RecordView(bytes.slice(at, at + RECORD_SIZE)));
-      }
-    };
-    await call(this.socket, 'dump', { what }, { records: take });
+    const take =
+      (size: number) =>
+      (bytes: Uint8Array): void => {
+        for (let at = 0; at < bytes.length; at += size) {
+          records.push(new RecordView(bytes.slice(at, at + RECORD_SIZE)));
+        }
+      };
+    const listener = { records: take(RECORD_SIZE), counted: take(COUNTED_SIZE) };
+    await call(this.socket, 'dump', { what }, listener);
     return records;
   }
 
