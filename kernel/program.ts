@@ -6,19 +6,21 @@ export interface RunOptions {
   context?: Buffer;
   /** Gets the packet as the program left it. */
   output?: Buffer;
+  /** How often, default 1; each time on the packet as the program left it the time before. */
+  repeat?: number;
 }
 
 /**
- * Run a loaded tc program once on a packet, in the calling process's network namespace
+ * Run a loaded tc program on a packet, in the calling process's network namespace
  * (BPF_PROG_TEST_RUN, bpf(2)).
- * @returns its verdict, and how many octets of output there are
+ * @returns its last verdict, how many octets of output there are, and how long it took on average
  * @throws KernelError SYSTEM_CALL
  */
 export function runProgram(
   fd: number,
   packet: Buffer,
-  { context, output }: RunOptions = {},
-): { verdict: number; outputLength: number } {
+  { context, output, repeat = 1 }: RunOptions = {},
+): { verdict: number; outputLength: number; durationNs: number } {
   const options = {
     sz: sizeOf('bpf_test_run_opts'),
     data_in: packet,
@@ -30,7 +32,7 @@ export function runProgram(
     ctx_size_in: context?.length ?? 0,
     ctx_size_out: 0,
     retval: 0,
-    repeat: 1,
+    repeat,
     duration: 0,
     flags: 0,
     cpu: 0,
@@ -40,5 +42,6 @@ export function runProgram(
   if (error < 0) {
     throw new KernelError('SYSTEM_CALL', `running a BPF program failed: ${errnoName(error)}`);
   }
-  return { verdict: options.retval, outputLength: options.data_size_out };
+  const { retval: verdict, data_size_out: outputLength, duration: durationNs } = options;
+  return { verdict, outputLength, durationNs };
 }
