@@ -5,12 +5,14 @@ import {
   BATCH_ITEM_SIZE,
   BATCH_ITEMS,
   BatchItemOffset,
+  LiveOffset,
   MAILBOX_SIZE,
   MailboxOffset,
   Operation,
   OperationFlag,
   RECORD_SIZE,
 } from './record/layout.js';
+import { RecordView } from './record/record.js';
 
 const PAGE = 4096;
 
@@ -19,6 +21,21 @@ export function mapArray(fd: number, size: number): ArrayBuffer {
   const length = Math.ceil(size / PAGE) * PAGE;
   return memory(mapShared(fd, length, Protection.READ_WRITE), length);
 }
+
+/** A splice, and what only the kernel that owns it knows of it. */
+export interface Entry {
+  /** A copy: it stays as it is. */
+  record: RecordView;
+  /** Translated, by direction: from the client to the server, and back. */
+  packets: [number, number];
+  /** TCP payload in them. */
+  bytes: [number, number];
+  /** Times that its ends have been asked since the last packet, by unproven(). */
+  probes: number;
+}
+
+/** Times that ends are asked whether they live; unanswered for so often, the entry goes. */
+export const PROBES_MAX = 3;
 
 export class Table {
   /** Splices that fit. */
@@ -116,6 +133,36 @@ export class Table {
         chunk.set(this.#bytes.subarray(at, at + RECORD_SIZE), i * RECORD_SIZE);
       }
       yield chunk;
+    }
+  }
+
+  #entries(found: number): Entry[] {
+    return Array.from({ length: found }, (_, i) => {
+      const at = this.#item(i);
+      const live = at + BatchItemOffset.live;
+      const number = (field: number) => Number(this.#view.getBigUint64(live + field, true));
+      return {
+        record: new RecordView(this.#bytes.slice(at, at + RECORD_SIZE)),
+        packets: [number(LiveOffset.packets), number(LiveOffset.packets + 8)],
+        bytes: [number(LiveOffset.bytes), number(LiveOffset.bytes + 8)],
+        probes: this.#bytes[live + LiveOffset.probes],
+      };
+    });
+  }
+
+  /** All entries with their counters, some hundred at a time; see dump(). */
+  *dumpEntries(): Generator<Entry[]> {
+    for (const found of this.#walk(Operation.DUMP)) if (found) yield this.#entries(found);
+  }
+
+  /**
+   * The live entries that were put in and that no packet has come for since, idle for idleMs at least,
+   * some hundred at a time. The caller asks the ends of each whether they live; it is counted as asked.
+   * One that was asked PROBES_MAX times before is not named again but removed (DESTROY).
+   */
+  *unproven(idleMs: number): Generator<Entry[]> {
+    for (const found of this.#walk(Operation.PROBE, 0, idleMs)) {
+      if (found) yield this.#entries(found);
     }
   }
 

@@ -3,11 +3,13 @@
 #ifndef SPLICE_OPERATE_H
 #define SPLICE_OPERATE_H
 
-#include "table.h"
+#include "adopt.h"
 
 #define SWEEP_TICK_MS 20
 #define SWEEP_SLOTS_MAX 8192
 #define INIT_SLOTS 4096		/* free slots listed by one call */
+#define RECENT_SLOTS 16384	/* looked at by one call for the few to copy again */
+#define PROBES_MAX 3
 #define CLOCK_MONOTONIC 1
 
 static __always_inline struct splice_mailbox *get_mailbox(void)
@@ -42,11 +44,6 @@ static __always_inline bool displaces(const struct splice_record *a, const struc
 	if (a->incarnation != b->incarnation)
 		return a->incarnation > b->incarnation;
 	return a->id > b->id;
-}
-
-static __always_inline bool same_splice(const struct splice_record *a, const struct splice_record *b)
-{
-	return a->origin == b->origin && a->incarnation == b->incarnation;
 }
 
 static __always_inline bool record_valid(const struct splice_record *r)
@@ -103,6 +100,8 @@ static __always_inline __u32 insert(struct splice_batch_item *item, bool events)
 		e->live.timeout_ms = 0xffffffff;
 	e->live.shortened = 1;
 	e->live.copied = 3;
+	e->live.unproven = 1;
+	e->live.changed = 1;
 	if (entry_publish(e, slot, id))
 		return SPLICE_TUPLE_TAKEN;
 	count(SPLICE_CNT_INSERTED);
@@ -128,24 +127,110 @@ static long item_step(__u32 index, void *context)
 {
 	struct splice_mailbox *m = get_mailbox();
 	struct splice_batch_item *item;
-	bool events;
 
 	(void)context;
 	if (!m || index >= SPLICE_BATCH_ITEMS)
 		return 1;
 	item = &m->items[index];
-	events = m->flags & SPLICE_OP_EVENTS;
-	item->result = m->op == SPLICE_OP_INSERT ? insert(item, events) : remove_item(item, events);
+	switch (m->op) {
+	case SPLICE_OP_INSERT:
+		item->result = insert(item, m->flags & SPLICE_OP_EVENTS);
+		return 0;
+	case SPLICE_OP_ADOPT:
+		item->result = adopt(item, m->argument, m->flags & SPLICE_OP_JOIN);
+		return 0;
+	}
+	item->result = remove_item(item, m->flags & SPLICE_OP_EVENTS);
 	return 0;
 }
 
 /* A walk over the slots. */
 struct walk {
 	__u32 first;
-	__u32 found;
+	__u32 found;	/* or, of a walk that may stop early: slots looked at */
 };
 
-/* One slot of DUMP, FLUSH or SHORTEN; the mailbox counts what was found. */
+/*
+ * Whether the copy that was made of an entry may be out of date. Its mark of change goes before it is
+ * copied again: a change that comes meanwhile sets it again.
+ */
+static __always_inline bool to_copy(struct splice_entry *e, __u64 since)
+{
+	if (e->live.changed) {
+		e->live.changed = 0;
+		return true;
+	}
+	return !since || control_flags(control_read(e)) & FLAGS_OPEN ||
+	       (__s64)(e->live.last_seen_ns - since) >= 0;
+}
+
+/* An entry that came from elsewhere, and that nobody has used here for ms or longer. */
+static __always_inline bool to_probe(struct splice_entry *e, __u32 ms)
+{
+	return e->live.unproven && !control_finished(control_read(e)) &&
+	       (bpf_ktime_get_ns() - e->live.last_seen_ns) / NS_PER_MS >= ms;
+}
+
+static __always_inline bool render(struct splice_batch_item *item, struct splice_entry *e,
+				   __u32 slot, __u64 id)
+{
+	__builtin_memcpy(&item->record, &e->record, sizeof(item->record));
+	__builtin_memcpy(&item->live, &e->live, sizeof(item->live));
+	render_times(&item->record, e, bpf_ktime_get_ns());
+	item->slot = slot;
+	item->result = SPLICE_OK;
+	return e->record.id == id;
+}
+
+/* Count a probe that is about to be sent. False when enough went unanswered: then the entry goes. */
+static __always_inline bool probe(struct splice_entry *e, __u32 slot, __u64 id)
+{
+	if (e->live.probes >= PROBES_MAX) {
+		if (entry_remove(e, slot, id, true))
+			count(SPLICE_CNT_PROBE_EXPIRED);
+		return false;
+	}
+	e->live.probes++;
+	count(SPLICE_CNT_PROBED);
+	return true;
+}
+
+static __always_inline bool to_flush(struct splice_mailbox *m, struct splice_entry *e)
+{
+	if (m->flags & SPLICE_OP_OWNED && e->record.owner != m->argument)
+		return false;
+	return !(m->flags & SPLICE_OP_LEFT) || (e->live.mark && e->live.mark != (__u8)m->argument);
+}
+
+static __always_inline bool shorten_longer(struct splice_entry *e, __u32 ms)
+{
+	struct splice_record times;
+
+	render_times(&times, e, bpf_ktime_get_ns());
+	if (times.remaining_ms <= ms)
+		return false;
+	shorten(e, bpf_ktime_get_ns(), ms);
+	e->live.changed = 1;
+	return true;
+}
+
+/* One slot of DUMP, PROBE, FLUSH or SHORTEN. Returns whether it counts as found. */
+static __always_inline bool operate_on(struct splice_mailbox *m, struct splice_batch_item *item,
+				       struct splice_entry *e, __u32 slot, __u64 id)
+{
+	switch (m->op) {
+	case SPLICE_OP_DUMP:
+		if (m->flags & SPLICE_OP_RECENT && !to_copy(e, m->since_ns))
+			return false;
+		return render(item, e, slot, id);
+	case SPLICE_OP_PROBE:
+		return to_probe(e, m->argument) && probe(e, slot, id) && render(item, e, slot, id);
+	case SPLICE_OP_FLUSH:
+		return to_flush(m, e) && entry_remove(e, slot, id, m->flags & SPLICE_OP_EVENTS);
+	}
+	return shorten_longer(e, m->argument);
+}
+
 static long slot_step(__u32 index, void *context)
 {
 	struct splice_mailbox *m = get_mailbox();
@@ -160,43 +245,23 @@ static long slot_step(__u32 index, void *context)
 	found = m->count;
 	if (found >= SPLICE_BATCH_ITEMS)
 		return 1;
+	w->found = index + 1;
 	id = e->record.id;
-	if (!id)
-		return 0;
-	if (m->op == SPLICE_OP_DUMP) {
-		struct splice_batch_item *item = &m->items[found];
-
-		__builtin_memcpy(&item->record, &e->record, sizeof(item->record));
-		__builtin_memcpy(&item->live, &e->live, sizeof(item->live));
-		render_times(&item->record, e, bpf_ktime_get_ns());
-		item->slot = slot;
-		item->result = SPLICE_OK;
-		if (e->record.id != id)
-			return 0;
-	} else if (m->op == SPLICE_OP_FLUSH) {
-		if (m->flags & SPLICE_OP_OWNED && e->record.owner != m->argument)
-			return 0;
-		if (!entry_remove(e, slot, id, m->flags & SPLICE_OP_EVENTS))
-			return 0;
-	} else {
-		struct splice_record times;
-
-		render_times(&times, e, bpf_ktime_get_ns());
-		if (times.remaining_ms <= m->argument)
-			return 0;
-		shorten(e, bpf_ktime_get_ns(), m->argument);
-	}
-	m->count = found + 1;
+	if (id && operate_on(m, &m->items[found], e, slot, id))
+		m->count = found + 1;
 	return 0;
 }
 
+/* Go on from the cursor until the items are full or enough slots have been looked at. */
 static __always_inline void walk_slots(struct splice_mailbox *m, __u32 size)
 {
 	struct walk w = { .first = m->cursor };
+	__u32 next;
 
 	m->count = 0;
-	bpf_loop(SPLICE_BATCH_ITEMS, slot_step, &w, 0);
-	m->cursor = w.first + SPLICE_BATCH_ITEMS < size ? w.first + SPLICE_BATCH_ITEMS : 0;
+	bpf_loop(m->flags & SPLICE_OP_RECENT ? RECENT_SLOTS : SPLICE_BATCH_ITEMS, slot_step, &w, 0);
+	next = w.first + w.found;
+	m->cursor = next < size && w.found ? next : 0;
 }
 
 static long expire_step(__u32 index, void *context)
@@ -233,11 +298,14 @@ static int sweep_tick(void *map, __u32 *key, struct sweep_state *state)
 	(void)key;
 	if (!t || !t->sweep_ms)
 		return 0;
+	if (t->frozen)
+		goto again;
 	slots = (__u64)t->table_size * SWEEP_TICK_MS / t->sweep_ms + 1;
 	if (slots > SWEEP_SLOTS_MAX)
 		slots = SWEEP_SLOTS_MAX;
 	bpf_loop(slots, expire_step, &w, 0);
 	state->cursor = w.first + slots < t->table_size ? w.first + slots : 0;
+again:
 	bpf_timer_start(&state->timer, SWEEP_TICK_MS * NS_PER_MS, 0);
 	return 0;
 }
@@ -253,7 +321,10 @@ static long free_step(__u32 index, void *context)
 	return 0;
 }
 
-/* List the free slots, INIT_SLOTS a call; the last call starts the sweep. */
+/*
+ * List the free slots, INIT_SLOTS a call; the last call starts the sweep. A cursor at the table's end
+ * asks for nothing else, so that the timer goes on with the sweep of newer programs.
+ */
 static __always_inline void initialise(struct splice_mailbox *m, __u32 size)
 {
 	struct walk w = { .first = m->cursor };
@@ -286,11 +357,13 @@ static __always_inline int operate(void)
 		return 0;
 	case SPLICE_OP_INSERT:
 	case SPLICE_OP_DELETE:
+	case SPLICE_OP_ADOPT:
 		if (m->count > SPLICE_BATCH_ITEMS)
 			return 1;
 		bpf_loop(m->count, item_step, NULL, 0);
 		return 0;
 	case SPLICE_OP_DUMP:
+	case SPLICE_OP_PROBE:
 	case SPLICE_OP_FLUSH:
 	case SPLICE_OP_SHORTEN:
 		walk_slots(m, t->table_size);

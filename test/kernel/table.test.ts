@@ -16,6 +16,7 @@ import {
   TunablesOffset,
 } from '../../kernel/record/layout.js';
 import { eventRecord, newRecord, RecordView } from '../../kernel/record/record.js';
+import { PROBES_MAX } from '../../kernel/table.js';
 import { cgroupRoot } from '../support/cgroup.js';
 import { isolateOrSkip } from '../support/isolate.js';
 import { within } from '../support/within.js';
@@ -297,6 +298,40 @@ real('shorten caps what is left and leaves the shorter ones alone', () => {
     .sort((a, b) => Number(a.id - b.id))
     .map((r) => Math.ceil(r.remainingMs / 1000));
   assert.equal(left, [5, 2]);
+});
+
+const unproven = (idleMs: number): [number, number][] =>
+  [...datapath.table.unproven(idleMs)].flat().map((e) => [Number(e.record.id), e.probes]);
+
+real('an entry that no packet proves is named three times to be probed, then it goes', async () => {
+  insert({ id: 1, idleMs: 5_000 }, { id: 2, idleMs: 100 });
+  const ended = record({ id: 3, idleMs: 5_000 });
+  ended.setState(0, State.TIMEWAIT);
+  ended.setState(1, State.TIMEWAIT);
+  datapath.table.insert(ended.bytes);
+  const [probed, gone] = [datapath.counter('probed'), datapath.counter('probe_expired')];
+  assert.equal(unproven(60_000), []);
+  for (const round of [1, 2, PROBES_MAX]) assert.equal(unproven(2_000), [[1, round]]);
+  assert.equal(unproven(2_000), []);
+  await until('its DESTROY', () => events.some((e) => e.type === EventType.DESTROY && e.id === 1n));
+  assert.equal(
+    dump().map((r) => r.id),
+    [2n, 3n],
+  );
+  assert.is(datapath.counter('probed'), probed + 3);
+  assert.is(datapath.counter('probe_expired'), gone + 1);
+});
+
+real('entries come with what has gone through them, in copies that stay as they are', () => {
+  insert({ id: 1 }, { id: 2 });
+  const entries = [...datapath.table.dumpEntries()].flat();
+  datapath.table.flush();
+  insert({ id: 3 });
+  assert.is(datapath.table.live(), 1);
+  assert.equal(
+    entries.map((e) => [e.record.id, e.packets, e.bytes, e.probes]),
+    [1n, 2n].map((id) => [id, [0, 0], [0, 0], 0]),
+  );
 });
 
 real("flush can be told to take one owner's entries only", () => {
