@@ -1,21 +1,21 @@
 /** Connections to real servers, made so that they can be spliced. */
 import { Socket } from 'node:net';
+import { abort, untilFree } from './busy.js';
+import { addressOf, type Endpoint, endpointText, socketAddress } from './endpoint.js';
 import { callFailed, errnoName, KernelError } from './error.js';
 import { errno, libc, watchFd } from './native.js';
 import { MARK_ALIGN, Option, SocketOption } from './record/layout.js';
-import { formatAddress } from './record/record.js';
 import {
-  AF_INET,
   boundSocket,
-  type Endpoint,
   Errno,
   fdOf,
+  isLinkLocal,
+  type LegAddresses,
   legAddresses,
   pendingError,
   setMark,
   setMss,
   snapshot,
-  socketAddress,
   spliceCall,
 } from './socket.js';
 
@@ -29,7 +29,10 @@ export const DEFAULT_PORTS: [number, number] = [32768, 60999];
 export interface ConnectOptions extends Endpoint {
   /** The client whose connection is to be joined with this one: the legs' options are aligned. */
   client: Socket;
-  /** Address of this node to connect from: one that moves with the virtual address. */
+  /**
+   * Address of this node to connect from, of the real server's family: one that moves with the
+   * virtual address. Default: the one that the kernel would choose.
+   */
   source?: string;
   /** This node's share of the local ports; a peer that may take over must have another. */
   ports?: [number, number];
@@ -40,7 +43,7 @@ export interface ConnectOptions extends Endpoint {
 const nextPort = new Map<string, number>();
 
 function takePort(source: string, to: Endpoint, [low, high]: [number, number]): number {
-  const key = `${source} ${to.address}:${to.port}`;
+  const key = `${source} ${endpointText(to)}`;
   const next = nextPort.get(key);
   const port =
     next === undefined || next < low || next > high
@@ -52,14 +55,15 @@ function takePort(source: string, to: Endpoint, [low, high]: [number, number]): 
 
 /** The address that the kernel would send from: what connecting a datagram socket shows. */
 function routedSource(to: Endpoint): string {
-  const fd: number = libc.socket(AF_INET, SOCK_DGRAM, 0);
+  const there = socketAddress(to);
+  const fd: number = libc.socket(there.readUInt16LE(0), SOCK_DGRAM, 0);
   try {
-    if (libc.connect(fd, socketAddress(to), 16))
-      throw callFailed(`route to ${to.address}`, errno());
-    const name = Buffer.alloc(16);
-    if (libc.getsockname(fd, name, [16])) throw callFailed('reading a socket name', errno());
-    const mapped = Buffer.from([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255, ...name.subarray(4, 8)]);
-    return formatAddress(mapped);
+    if (libc.connect(fd, there, there.length)) throw callFailed(`route to ${to.address}`, errno());
+    const here = Buffer.alloc(there.length);
+    if (libc.getsockname(fd, here, [here.length])) {
+      throw callFailed('reading a socket name', errno());
+    }
+    return addressOf(here);
   } finally {
     libc.close(fd);
   }
@@ -73,39 +77,47 @@ function alignWithClient(fd: number, client: Socket): void {
   if (!seen.sack) setMark(fd, MARK_ALIGN | Option.SACK0);
 }
 
+/** A connection on its way. */
+interface Attempt {
+  client: Socket;
+  /** Undefined for a client that is gone, or that the table cannot hold. */
+  clientLeg: LegAddresses | undefined;
+  to: Endpoint;
+}
+
 /** Forget a connection that came to nothing, and its reservation. */
-function giveUp(fd: number, client: Socket): void {
-  const clientLeg = legAddresses(client);
-  if (clientLeg) spliceCall(fd, SocketOption.ABORT, { legs: [clientLeg] });
+function giveUp(fd: number, { client, clientLeg }: Attempt): void {
+  if (clientLeg) abort([client], clientLeg);
   libc.close(fd);
 }
 
 /**
  * Bind, reserve the tuple in the splice table, and begin to connect. The table is asked because to the
  * kernel the port of a spliced connection looks free; the kernel, because it may have a connection of
- * these addresses that was never spliced. Only a client that is gone goes without a reservation.
+ * these addresses that was never spliced. Only a client without a leg goes without a reservation.
  * @returns the descriptor and connect's errno, or undefined when the port is in use for this server
  */
-function begin(
-  to: Endpoint,
+async function begin(
+  attempt: Attempt,
   here: Endpoint,
-  client: Socket,
-): { fd: number; error: number } | undefined {
+): Promise<{ fd: number; error: number } | undefined> {
+  const { client, clientLeg, to } = attempt;
   const fd = boundSocket(here);
   if (fd === undefined) return undefined;
-  const clientLeg = legAddresses(client);
   if (clientLeg) {
     const legs = [clientLeg, { far: to, here }];
     // any other failure means that this connection cannot be spliced; splice() will say why
-    if (spliceCall(fd, SocketOption.RESERVE, { legs }) === Errno.EEXIST) {
+    const error = await untilFree(() => spliceCall(fd, SocketOption.RESERVE, { legs }));
+    if (error === Errno.EEXIST) {
       libc.close(fd);
       return undefined;
     }
   }
   alignWithClient(fd, client);
-  const error = libc.connect(fd, socketAddress(to), 16) ? errno() : 0;
+  const name = socketAddress(to);
+  const error = libc.connect(fd, name, name.length) ? errno() : 0;
   if (error !== Errno.EADDRNOTAVAIL) return { fd, error };
-  giveUp(fd, client);
+  giveUp(fd, attempt);
   return undefined;
 }
 
@@ -129,24 +141,25 @@ function whenConnected(fd: number, timeoutMs: number): Promise<number> {
 export async function connect(options: ConnectOptions): Promise<Socket> {
   const to = { address: options.address, port: options.port };
   const { client, ports = DEFAULT_PORTS } = options;
+  const legs = legAddresses(client);
+  const attempt = { client, clientLeg: legs && !isLinkLocal(legs) ? legs : undefined, to };
   const source = options.source ?? routedSource(to);
   for (let i = 0; i < TRIES; i++) {
-    const here = { address: source, port: takePort(source, to, ports) };
-    const begun = begin(to, here, client);
+    const begun = await begin(attempt, { address: source, port: takePort(source, to, ports) });
     if (!begun) continue;
     let { fd, error } = begun;
     if (error === Errno.EINPROGRESS) error = await whenConnected(fd, options.timeoutMs);
     if (error) {
-      giveUp(fd, client);
+      giveUp(fd, attempt);
       const name = errnoName(error);
-      throw new KernelError('SYSTEM_CALL', `connect ${to.address}:${to.port}: ${name}`, name);
+      throw new KernelError('SYSTEM_CALL', `connect ${endpointText(to)}: ${name}`, name);
     }
     const how = { fd, allowHalfOpen: true, readable: true, writable: true, pauseOnCreate: true };
     return new Socket(how);
   }
   throw new KernelError(
     'SYSTEM_CALL',
-    `no free port from ${source} to ${to.address}:${to.port}; widen ports or add source addresses`,
+    `no free port from ${source} to ${endpointText(to)}; widen ports or add source addresses`,
     'EADDRINUSE',
   );
 }

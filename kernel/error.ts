@@ -32,5 +32,6 @@ export function errnoName(errno: number): string {
 
 /** A system call that has no better story to tell. */
 export function callFailed(what: string, errno: number): KernelError {
-  return new KernelError('SYSTEM_CALL', `${what} failed: ${errnoName(errno)}`);
+  const name = errnoName(errno);
+  return new KernelError('SYSTEM_CALL', `${what} failed: ${name}`, name);
 }

@@ -1,8 +1,9 @@
 import type { Socket } from 'node:net';
+import { type Endpoint, isScoped } from './endpoint.js';
 import { libc } from './native.js';
 import { SERVICE_SIZE, ServiceOffset, SOL_SPLICE, SocketOption } from './record/layout.js';
 import { parseAddress } from './record/record.js';
-import { type Endpoint, fdOf } from './socket.js';
+import { fdOf } from './socket.js';
 
 /** A real server as seen behind one virtual server. */
 export interface Service {
@@ -13,11 +14,11 @@ export interface Service {
 /**
  * Live splices of a service, as the datapath counts them: right after a takeover too. Any open socket
  * of the proxy's will do to ask by.
- * @returns undefined where the datapath is not loaded
+ * @returns undefined where the datapath is not loaded, or cannot know the address
  */
 export function liveCount(socket: Socket, { virtual, real }: Service): number | undefined {
   const fd = fdOf(socket);
-  if (fd === undefined) return undefined;
+  if (fd === undefined || isScoped(virtual.address)) return undefined;
   const service = Buffer.alloc(SERVICE_SIZE);
   parseAddress(virtual.address, service, ServiceOffset.vaddr);
   parseAddress(real.address, service, ServiceOffset.raddr);

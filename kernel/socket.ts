@@ -1,5 +1,14 @@
 /** One TCP socket below node:net: descriptor, addresses, and the splice options of record.h. */
-import type { Socket } from 'node:net';
+import type { Server, Socket } from 'node:net';
+import {
+  AF_INET,
+  AF_INET6,
+  type Endpoint,
+  endpointText,
+  isScoped,
+  plainAddress,
+  socketAddress,
+} from './endpoint.js';
 import { callFailed, errnoName, KernelError } from './error.js';
 import { errno, libc } from './native.js';
 import {
@@ -12,9 +21,10 @@ import {
   Trait,
   TUPLE_SIZE,
 } from './record/layout.js';
-import { parseAddress, TupleView } from './record/record.js';
+import { TupleView } from './record/record.js';
 
-export const AF_INET = 2;
+export { type Endpoint, socketAddress };
+
 export const IPPROTO_TCP = 6;
 const SOCK_STREAM = 1;
 const SOCK_NONBLOCK = 0x800;
@@ -25,6 +35,9 @@ const SO_ERROR = 4;
 const SO_MARK = 36;
 const IPPROTO_IP = 0;
 const IP_FREEBIND = 15;
+const IPPROTO_IPV6 = 41;
+const IPV6_V6ONLY = 26;
+const IPV6_FREEBIND = 78;
 const TCP_MAXSEG = 2;
 const TCP_REPAIR = 19;
 const MSG_DONTWAIT = 0x40;
@@ -32,6 +45,7 @@ const MSG_DONTWAIT = 0x40;
 export const Errno = {
   ENOENT: 2,
   EAGAIN: 11,
+  EBUSY: 16,
   EEXIST: 17,
   ENOSPC: 28,
   ENOPROTOOPT: 92,
@@ -42,12 +56,6 @@ export const Errno = {
   EINPROGRESS: 115,
 } as const;
 
-/** Address and port of one end of a connection. */
-export interface Endpoint {
-  address: string;
-  port: number;
-}
-
 /** libuv's handle, as far as it is needed; node:net does not show it. */
 interface TcpHandle {
   fd: number;
@@ -56,12 +64,12 @@ interface TcpHandle {
   readStop(): number;
 }
 
-function handleOf(socket: Socket): TcpHandle | undefined {
+function handleOf(socket: Socket | Server): TcpHandle | undefined {
   return (socket as unknown as { _handle?: TcpHandle })._handle ?? undefined;
 }
 
 /** Descriptor of an open socket, or undefined once it is destroyed. */
-export function fdOf(socket: Socket): number | undefined {
+export function fdOf(socket: Socket | Server): number | undefined {
   const fd = handleOf(socket)?.fd;
   return fd !== undefined && fd >= 0 ? fd : undefined;
 }
@@ -100,40 +108,35 @@ export function setInteger(fd: number, level: number, name: number, value: numbe
   return libc.setsockopt(fd, level, name, bytes, 4) === 0 ? 0 : errno();
 }
 
-/** struct sockaddr_in (ip(7)): family in host order, port and address in network order. */
-export function socketAddress({ address, port }: Endpoint): Buffer {
-  const mapped = Buffer.alloc(16);
-  parseAddress(address, mapped);
-  const bytes = Buffer.alloc(16);
-  bytes.writeUInt16LE(AF_INET, 0);
-  bytes.writeUInt16BE(port, 2);
-  mapped.copy(bytes, 4, 12, 16);
-  return bytes;
-}
-
 /**
  * A non-blocking TCP socket bound to an address that this node need not own yet (IP_FREEBIND), so
  * that a backup is ready before the address comes. Other than EADDRINUSE, failures throw.
  * @returns the descriptor, or undefined when the port is in use
  */
 export function boundSocket(local: Endpoint): number | undefined {
-  const fd: number = libc.socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  const name = socketAddress(local);
+  const domain = name.readUInt16LE(0);
+  const fd: number = libc.socket(domain, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (fd < 0) throw callFailed('making a socket', errno());
   setInteger(fd, SOL_SOCKET, SO_REUSEADDR, 1);
-  setInteger(fd, IPPROTO_IP, IP_FREEBIND, 1);
-  if (libc.bind(fd, socketAddress(local), 16) === 0) return fd;
+  if (domain === AF_INET) setInteger(fd, IPPROTO_IP, IP_FREEBIND, 1);
+  if (domain === AF_INET6) {
+    setInteger(fd, IPPROTO_IPV6, IPV6_FREEBIND, 1);
+    setInteger(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1); // another may listen on the IPv4 wildcard
+  }
+  if (libc.bind(fd, name, name.length) === 0) return fd;
   const error = errno();
   libc.close(fd);
   if (error === Errno.EADDRINUSE) return undefined;
   throw new KernelError(
     'SYSTEM_CALL',
-    `${local.address}:${local.port} cannot be bound: ${errnoName(error)}`,
+    `${endpointText(local)} cannot be bound: ${errnoName(error)}`,
   );
 }
 
 /** Largest segment to announce and to send, without options; 0 leaves it to the path. */
 export function setMss(fd: number, mss: number): void {
-  if (mss > 0) setInteger(fd, IPPROTO_TCP, TCP_MAXSEG, mss);
+  setInteger(fd, IPPROTO_TCP, TCP_MAXSEG, mss);
 }
 
 export function setMark(fd: number, mark: number): void {
@@ -170,9 +173,13 @@ export interface Snapshot {
   mss: number;
   timestamps: boolean;
   sack: boolean;
+  ecn: boolean;
   outOfOrder: boolean;
-  /** MD5, AO or MPTCP. */
-  unspliceable: boolean;
+  /** MD5 or AO. */
+  signed: boolean;
+  mptcp: boolean;
+  /** Data came in the SYN. */
+  synData: boolean;
 }
 
 const TCP_ESTABLISHED = 1;
@@ -181,17 +188,20 @@ const TCP_ESTABLISHED = 1;
 export function snapshot(fd: number): Snapshot | undefined {
   const b = Buffer.alloc(SNAPSHOT_SIZE);
   if (libc.getsockopt(fd, SOL_SPLICE, SocketOption.SNAPSHOT, b, [b.length])) return undefined;
-  const traits = b[SnapshotOffset.traits];
+  const has = (trait: number): boolean => (b[SnapshotOffset.traits] & trait) !== 0;
   return {
     id: b.readBigUInt64LE(SnapshotOffset.id),
     established: b.readUInt32LE(SnapshotOffset.tcpState) === TCP_ESTABLISHED,
     rcvNxt: b.readUInt32LE(SnapshotOffset.rcvNxt),
     copiedSeq: b.readUInt32LE(SnapshotOffset.copiedSeq),
     mss: b.readUInt32LE(SnapshotOffset.mss),
-    timestamps: (traits & Trait.TIMESTAMPS) !== 0,
-    sack: (traits & Trait.SACK) !== 0,
-    outOfOrder: (traits & Trait.OUT_OF_ORDER) !== 0,
-    unspliceable: (traits & Trait.SIGNED) !== 0,
+    timestamps: has(Trait.TIMESTAMPS),
+    sack: has(Trait.SACK),
+    ecn: has(Trait.ECN),
+    outOfOrder: has(Trait.OUT_OF_ORDER),
+    signed: has(Trait.SIGNED),
+    mptcp: has(Trait.MPTCP),
+    synData: has(Trait.SYN_DATA),
   };
 }
 
@@ -224,12 +234,19 @@ export function spliceCall(
   return libc.setsockopt(fd, SOL_SPLICE, option, call, call.length) === 0 ? 0 : errno();
 }
 
-/** Addresses of a connected socket, or undefined when it is not (or no longer) connected. */
+/**
+ * Addresses of a connected socket, or undefined when it is not (or no longer) connected. Those of a
+ * socket that takes both families are mapped ones (::ffff:a.b.c.d) for a client of IPv4.
+ */
 export function legAddresses(socket: Socket): LegAddresses | undefined {
   const { remoteAddress, remotePort, localAddress, localPort } = socket;
   if (!remoteAddress || !remotePort || !localAddress || !localPort) return undefined;
   return {
-    far: { address: remoteAddress, port: remotePort },
-    here: { address: localAddress, port: localPort },
+    far: { address: plainAddress(remoteAddress), port: remotePort },
+    here: { address: plainAddress(localAddress), port: localPort },
   };
 }
+
+/** An end of it is only known together with an interface: the table cannot hold that. */
+export const isLinkLocal = ({ far, here }: LegAddresses): boolean =>
+  isScoped(far.address) || isScoped(here.address);

@@ -8,13 +8,13 @@
  */
 import type { Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { libc } from './native.js';
+import { abort, BUSY_PATIENCE_MS, untilFree } from './busy.js';
 import { SocketOption } from './record/layout.js';
 import {
-  boundSocket,
   closeSilently,
   Errno,
   fdOf,
+  isLinkLocal,
   type LegAddresses,
   legAddresses,
   receive,
@@ -28,15 +28,19 @@ import {
 /** Why a pair of connections was not spliced. The caller relays it in user space, counted by reason. */
 export const REFUSALS = {
   unavailable: 'the splice datapath is not loaded, or this process is outside its cgroup',
-  not_ipv4: 'a leg is not an IPv4 connection',
+  link_local: 'an end has a link-local address, which says nothing without its interface',
   not_established: 'a connection is closing or closed',
-  tcp_option: 'a connection uses MD5, AO or MPTCP',
+  signed: 'a connection is signed (MD5, RFC 2385, or AO, RFC 5925)',
+  mptcp: 'a connection is of Multipath TCP (RFC 8684)',
+  syn_data: 'a connection began with data in its SYN (Fast Open, RFC 7413)',
   sack_mismatch:
     'one leg has SACK (RFC 2018) and the other has not: losses would stall it for seconds',
   write_pending: 'a socket still has data to write',
   tuple_taken: 'another splice has this address pair',
   table_full: 'the splice table is full',
-  not_settled: 'data kept coming, or was missing, until the settle timeout',
+  table_busy: 'the splice table was being copied for longer than 3 s',
+  out_of_order: 'data was missing, with later data there, until the settle timeout',
+  not_settled: 'data kept coming until the settle timeout',
 } as const;
 export type RefusalReason = keyof typeof REFUSALS;
 
@@ -87,22 +91,28 @@ function legOf(socket: Socket, read: Buffer[]): Leg | undefined {
   return fd === undefined || !addresses ? undefined : { socket, fd, addresses, read };
 }
 
-function judge(leg: Leg): RefusalReason | undefined {
-  if (leg.addresses.far.address.includes(':')) return 'not_ipv4';
-  const seen = snapshot(leg.fd);
+/** Whether one leg may be spliced at all. */
+function judge(leg: Leg, seen: Snapshot | undefined): RefusalReason | undefined {
+  if (isLinkLocal(leg.addresses)) return 'link_local';
   if (!seen) return 'unavailable';
+  if (seen.mptcp) return 'mptcp';
   if (!seen.established) return 'not_established';
-  if (seen.unspliceable) return 'tcp_option';
+  if (seen.signed) return 'signed';
+  if (seen.synData) return 'syn_data';
   if (leg.socket.writableLength > 0) return 'write_pending';
   return undefined;
 }
 
 /**
- * A sender that was promised SACK does not count plain duplicate ACKs: each loss would cost it a
- * retransmission timeout. connect() sees to it that the server leg has none when the client's has none.
+ * Whether the two may be joined. A sender that was promised SACK does not count plain duplicate ACKs:
+ * each loss would cost it a retransmission timeout. connect() sees to it that the server leg has none
+ * when the client's has none.
  */
-function disagree(client: Leg, server: Leg): RefusalReason | undefined {
-  return snapshot(client.fd)?.sack === snapshot(server.fd)?.sack ? undefined : 'sack_mismatch';
+function judgePair(client: Leg, server: Leg): RefusalReason | undefined {
+  const seen = [client, server].map((leg) => snapshot(leg.fd));
+  const reason = judge(client, seen[0]) ?? judge(server, seen[1]);
+  if (reason) return reason;
+  return seen[0]?.sack === seen[1]?.sack ? undefined : 'sack_mismatch';
 }
 
 function reasonOf(errno: number): RefusalReason {
@@ -111,8 +121,8 @@ function reasonOf(errno: number): RefusalReason {
       return 'tuple_taken';
     case Errno.ENOSPC:
       return 'table_full';
-    case Errno.EAGAIN:
-      return 'not_settled';
+    case Errno.EBUSY:
+      return 'table_busy';
     case Errno.ENOPROTOOPT:
       return 'unavailable';
     default:
@@ -134,19 +144,24 @@ function drain(leg: Leg, seen: Snapshot): number {
  * is not acknowledged, so it is sent again, which costs a sender in full flow its retransmission
  * timeout. Past the deadline the switch is tried without it, some more rounds: on a machine that is
  * too busy the time passes with hardly a round, and that is no reason to leave a pair unprotected.
+ * While the table is being copied, no round counts.
  */
 async function settleAndActivate(
   client: Leg,
   server: Leg,
   timeoutMs: number,
 ): Promise<RefusalReason | undefined> {
-  const deadline = performance.now() + timeoutMs;
+  let deadline = performance.now() + timeoutMs;
+  let busySince: number | undefined;
+  let missing = false;
   for (let still = false, late = 0; late < SETTLE_LATE_ROUNDS; ) {
     const seen = [client, server].map((leg) => ({ leg, snapshot: snapshot(leg.fd) }));
     let moved = 0;
+    missing = false;
     for (const { leg, snapshot } of seen) {
-      if (!snapshot?.established) return 'not_established';
+      if (!snapshot?.established || fdOf(leg.socket) !== leg.fd) return 'not_established';
       moved += drain(leg, snapshot);
+      missing ||= snapshot.outOfOrder;
     }
     if (performance.now() > deadline) late++;
     if ((still && moved === 0) || late > 0) {
@@ -154,36 +169,40 @@ async function settleAndActivate(
       const error =
         spliceCall(server.fd, SocketOption.SETTLE, { pending }) ||
         spliceCall(client.fd, SocketOption.ACTIVATE, { pending });
-      if (error !== Errno.EAGAIN) return error ? reasonOf(error) : undefined;
+      if (error === Errno.EBUSY) {
+        const now = performance.now();
+        busySince ??= now;
+        if (now - busySince > BUSY_PATIENCE_MS) return 'table_busy';
+        deadline = now + timeoutMs;
+        late = 0;
+      } else if (error !== Errno.EAGAIN) return error ? reasonOf(error) : undefined;
     }
     still = moved === 0;
     await sleep(SETTLE_ROUND_MS);
   }
-  return 'not_settled';
+  return missing ? 'out_of_order' : 'not_settled';
 }
 
-function hold(client: Leg, server: Leg): RefusalReason | undefined {
+/** A call on a leg's socket, as long as that is there. */
+function ask(
+  leg: Leg,
+  option: (typeof SocketOption)[keyof typeof SocketOption],
+  legs: LegAddresses[] = [],
+): Promise<number> {
+  return untilFree(() => {
+    const open = fdOf(leg.socket) === leg.fd;
+    return open ? spliceCall(leg.fd, option, { legs }) : Errno.ENOENT;
+  });
+}
+
+async function hold(client: Leg, server: Leg): Promise<RefusalReason | undefined> {
   if (snapshot(server.fd)?.id === 0n) {
     const legs = [client.addresses, server.addresses];
-    const error = spliceCall(server.fd, SocketOption.RESERVE, { legs });
+    const error = await ask(server, SocketOption.RESERVE, legs);
     if (error) return reasonOf(error);
   }
-  const error =
-    spliceCall(server.fd, SocketOption.HOLD) || spliceCall(client.fd, SocketOption.HOLD);
+  const error = (await ask(server, SocketOption.HOLD)) || (await ask(client, SocketOption.HOLD));
   return error ? reasonOf(error) : undefined;
-}
-
-/** Forget the entry, by whichever socket is left; when both are gone, one of no other use asks. */
-function abort(client: Socket, server: Socket, legs: LegAddresses[] = []): void {
-  const fd = fdOf(client) ?? fdOf(server);
-  if (fd !== undefined) {
-    spliceCall(fd, SocketOption.ABORT, { legs });
-    return;
-  }
-  const spare = boundSocket({ address: '0.0.0.0', port: 0 });
-  if (spare === undefined) return;
-  spliceCall(spare, SocketOption.ABORT, { legs });
-  libc.close(spare);
 }
 
 /**
@@ -203,12 +222,13 @@ async function commit(client: Leg, server: Leg): Promise<SpliceOutcome> {
       const fd = fdOf(leg.socket);
       const error = fd === undefined ? Errno.ENOENT : spliceCall(fd, SocketOption.COMMIT);
       if (error === 0) waiting.delete(leg);
-      if (error === 0 || error === Errno.EAGAIN) continue;
+      // busy for longer than a copy takes, it is the entry's own timeout that ends it
+      if (error === 0 || error === Errno.EAGAIN || error === Errno.EBUSY) continue;
       if (error === Errno.ECONNRESET) {
         sockets.forEach(closeSilently); // both ends know: an RST has passed between them
         return 'reset';
       }
-      abort(client.socket, server.socket, [client.addresses]);
+      abort(sockets, client.addresses);
       for (const socket of sockets) socket.resetAndDestroy();
       return 'aborted';
     }
@@ -233,25 +253,20 @@ export async function splice(
 ): Promise<SpliceResult> {
   const fromClient = take(client, request.toServer);
   const fromServer = take(server, request.toClient);
+  const clientLeg = legOf(client, fromClient);
+  const serverLeg = legOf(server, fromServer);
   const refuse = (reason: RefusalReason): SpliceResult => {
-    abort(client, server);
+    abort([client, server], clientLeg?.addresses);
     for (const socket of [client, server]) resumeReading(socket);
     const [toServer, toClient] = [fromClient, fromServer].map((pieces) => Buffer.concat(pieces));
     return { spliced: false, reason, toServer, toClient };
   };
-  const clientLeg = legOf(client, fromClient);
-  const serverLeg = legOf(server, fromServer);
   if (!clientLeg || !serverLeg) return refuse('not_established');
-  let reason =
-    judge(clientLeg) ??
-    judge(serverLeg) ??
-    disagree(clientLeg, serverLeg) ??
-    hold(clientLeg, serverLeg);
-  reason ??= await settleAndActivate(
-    clientLeg,
-    serverLeg,
-    request.settleTimeoutMs ?? SETTLE_TIMEOUT_MS,
-  );
+  const timeoutMs = request.settleTimeoutMs ?? SETTLE_TIMEOUT_MS;
+  const reason =
+    judgePair(clientLeg, serverLeg) ??
+    (await hold(clientLeg, serverLeg)) ??
+    (await settleAndActivate(clientLeg, serverLeg, timeoutMs));
   if (reason) return refuse(reason);
   const id = snapshot(clientLeg.fd)?.id ?? 0n;
   return { spliced: true, id, committed: commit(clientLeg, serverLeg) };
