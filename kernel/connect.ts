@@ -34,6 +34,8 @@ export interface ConnectOptions extends Endpoint {
    * virtual address. Default: the one that the kernel would choose.
    */
   source?: string;
+  /** Bits of Option (leg 0) to ask the real server for even if the client lacks them. */
+  asked?: number;
   /** This node's share of the local ports; a peer that may take over must have another. */
   ports?: [number, number];
   timeoutMs: number;
@@ -69,12 +71,14 @@ function routedSource(to: Endpoint): string {
   }
 }
 
-function alignWithClient(fd: number, client: Socket): void {
+/** The server leg gets the client's segment size, and none of the options that the client lacks. */
+function alignWithClient(fd: number, client: Socket, asked: number): void {
   const clientFd = fdOf(client);
   const seen = clientFd === undefined ? undefined : snapshot(clientFd);
   if (!seen) return;
   setMss(fd, seen.mss + (seen.timestamps ? TIMESTAMP_BYTES : 0));
-  if (!seen.sack) setMark(fd, MARK_ALIGN | Option.SACK0);
+  const lacking = (seen.sack ? 0 : Option.SACK0) & ~asked;
+  if (lacking) setMark(fd, MARK_ALIGN | lacking);
 }
 
 /** A connection on its way. */
@@ -83,6 +87,7 @@ interface Attempt {
   /** Undefined for a client that is gone, or that the table cannot hold. */
   clientLeg: LegAddresses | undefined;
   to: Endpoint;
+  asked: number;
 }
 
 /** Forget a connection that came to nothing, and its reservation. */
@@ -101,7 +106,7 @@ async function begin(
   attempt: Attempt,
   here: Endpoint,
 ): Promise<{ fd: number; error: number } | undefined> {
-  const { client, clientLeg, to } = attempt;
+  const { client, clientLeg, to, asked } = attempt;
   const fd = boundSocket(here);
   if (fd === undefined) return undefined;
   if (clientLeg) {
@@ -113,7 +118,7 @@ async function begin(
       return undefined;
     }
   }
-  alignWithClient(fd, client);
+  alignWithClient(fd, client, asked);
   const name = socketAddress(to);
   const error = libc.connect(fd, name, name.length) ? errno() : 0;
   if (error !== Errno.EADDRNOTAVAIL) return { fd, error };
@@ -140,9 +145,10 @@ function whenConnected(fd: number, timeoutMs: number): Promise<number> {
  */
 export async function connect(options: ConnectOptions): Promise<Socket> {
   const to = { address: options.address, port: options.port };
-  const { client, ports = DEFAULT_PORTS } = options;
+  const { client, ports = DEFAULT_PORTS, asked = 0 } = options;
   const legs = legAddresses(client);
-  const attempt = { client, clientLeg: legs && !isLinkLocal(legs) ? legs : undefined, to };
+  const clientLeg = legs && !isLinkLocal(legs) ? legs : undefined;
+  const attempt = { client, clientLeg, to, asked };
   const source = options.source ?? routedSource(to);
   for (let i = 0; i < TRIES; i++) {
     const begun = await begin(attempt, { address: source, port: takePort(source, to, ports) });

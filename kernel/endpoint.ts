@@ -21,6 +21,9 @@ export function familyOf(address: string): Family {
 /** An address says nothing without its interface (fe80::1%eth0): the table has no room for that. */
 export const isScoped = (address: string): boolean => address.includes('%');
 
+/** What a socket listens on that takes connections to any address of its family. */
+export const isWildcard = (address: string): boolean => address === '0.0.0.0' || address === '::';
+
 /** The one way to write an address: 10.1.0.2 for a mapped one, else as RFC 5952 wants it. */
 export function plainAddress(address: string): string {
   if (isScoped(address)) return address;

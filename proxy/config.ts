@@ -1,5 +1,4 @@
 /** switchd's configuration: layer7switch's file, with what its users have come to expect since. */
-import { isIPv4 } from 'node:net';
 import {
   type Entry,
   loadConfig,
@@ -10,11 +9,15 @@ import {
   type Section,
   types,
 } from '../config/index.js';
+import { type Family, familyOf, plainAddress } from '../kernel/endpoint.js';
 import { REST_MS, type SchedulerName } from './schedule.js';
 
 export const BACKLOG_DEFAULT = 1024;
 const REAL_SERVERS_MAX = 1024;
 const WEIGHT_MAX = 65_535;
+/** What every host must take (RFC 9293 section 3.7.1), and the most that Linux lets one say. */
+const MSS_MIN = 536;
+const MSS_MAX = 32_767;
 
 export interface RealServer {
   readonly address: string;
@@ -27,8 +30,13 @@ export interface VirtualServer {
   readonly port: number;
   readonly scheduler: SchedulerName;
   readonly backlog: number;
-  /** Source address of the server legs; without it, the address that the client came to. */
-  readonly source: string | undefined;
+  /**
+   * Source address of the server legs, by their family; without one, the address that the client came
+   * to, or where that is of the other family, the one that the kernel chooses.
+   */
+  readonly source: Readonly<Partial<Record<Family, string>>>;
+  /** Largest segment that clients are told to send; 0 leaves it to the path. */
+  readonly mss: number;
   /** This node's share of local ports for the server legs, both included. */
   readonly ports: readonly [low: number, high: number] | undefined;
   readonly real: readonly RealServer[];
@@ -38,10 +46,17 @@ export interface SwitchConfig {
   readonly virtual: readonly VirtualServer[];
 }
 
-const ipv4Only: types.ValueType<string> = {
-  expected: 'an IPv4 address (the datapath does not splice IPv6 yet)',
-  parse: (text) => (isIPv4(text) ? text : undefined),
-};
+/** In its canonical form, so that one address is one word wherever it is shown or compared. */
+const address = types.without(
+  {
+    expected: types.address.expected,
+    parse: (text) => (types.address.parse(text) === undefined ? undefined : plainAddress(text)),
+  },
+  (text) =>
+    /^fe[89ab]/.test(text)
+      ? 'a link-local address says nothing without its link: expected an address that is routed'
+      : undefined,
+);
 
 const realServer: Schema = {
   weight: { args: [types.integer(0, WEIGHT_MAX)] },
@@ -54,17 +69,18 @@ const realServer: Schema = {
 
 const schema: Schema = {
   virtual_server: {
-    args: [ipv4Only, types.port],
+    args: [address, types.port],
     repeat: true,
     required: true,
     block: {
       schedule_rr: {},
       schedule_lc: {},
       listen_backlog: { args: [types.integer(1, 65_535)] },
-      source: { args: [ipv4Only] },
+      mss: { args: [types.integer(MSS_MIN, MSS_MAX)] },
+      source: { args: [address], repeat: true },
       ports: { args: [types.integer(1024, 65_535), types.integer(1024, 65_535)] },
       real_server: {
-        args: [ipv4Only, types.port],
+        args: [address, types.port],
         repeat: true,
         required: true,
         block: realServer,
@@ -125,10 +141,25 @@ function buildVirtual(entry: Entry, problems: Problems): VirtualServer {
     port,
     scheduler: lc ? 'lc' : 'rr',
     backlog: block.value<number>('listen_backlog', BACKLOG_DEFAULT),
-    source: block.value<string>('source'),
+    source: sourcesOf(block.all('source'), problems),
+    mss: block.value<number>('mss', 0),
     ports: range,
     real: servers,
   };
+}
+
+/** At most one for each family. */
+function sourcesOf(entries: readonly Entry[], problems: Problems): VirtualServer['source'] {
+  const sources: Partial<Record<Family, string>> = {};
+  for (const { at, values } of entries) {
+    const text = values[0] as string;
+    const family = familyOf(text);
+    if (sources[family] !== undefined) {
+      problems.add(at, `source ${text}: expected at most one IPv${family} address`);
+    }
+    sources[family] ??= text;
+  }
+  return sources;
 }
 
 /** Two of the same address and port are a slip of the hand, not a weight. */

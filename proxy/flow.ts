@@ -7,10 +7,14 @@
  */
 import type { Socket } from 'node:net';
 import type { Logger } from 'pino';
+import { abort } from '../kernel/busy.js';
 import { connect } from '../kernel/connect.js';
+import { endpointText, familyOf, isScoped } from '../kernel/endpoint.js';
 import { KernelError } from '../kernel/error.js';
 import { liveCount } from '../kernel/service.js';
+import { fdOf, snapshot } from '../kernel/socket.js';
 import { REFUSALS, type RefusalReason, splice } from '../kernel/splice.js';
+import type { Alignment } from './alignment.js';
 import { answer } from './answer.js';
 import type { VirtualServer } from './config.js';
 import type { CounterName, Counters } from './counters.js';
@@ -40,6 +44,13 @@ export interface Shared {
   readonly presence: Presence;
 }
 
+/** What a connection is accepted for. */
+export interface Served {
+  readonly virtual: VirtualServer;
+  readonly rota: Rota;
+  readonly alignment: Alignment;
+}
+
 const BAD_HEADS: Record<HeadErrorCode, { counter: CounterName; status?: number }> = {
   MALFORMED: { counter: 'malformed', status: 400 },
   VERSION: { counter: 'version', status: 505 },
@@ -53,12 +64,18 @@ export class Flow {
   #server: Socket | undefined;
   #held: Candidate | undefined;
 
+  readonly #virtual: VirtualServer;
+  readonly #rota: Rota;
+  readonly #alignment: Alignment;
+
   constructor(
     readonly client: Socket,
-    readonly virtual: VirtualServer,
-    readonly rota: Rota,
+    { virtual, rota, alignment }: Served,
     readonly shared: Shared,
   ) {
+    this.#virtual = virtual;
+    this.#rota = rota;
+    this.#alignment = alignment;
     // 'close' follows every 'error', and tells all that is needed.
     client.on('error', () => {});
   }
@@ -96,6 +113,7 @@ export class Flow {
     this.state = 'connecting';
     const server = await this.#connect();
     if (this.client.destroyed) {
+      if (server) abort([server], undefined);
       server?.destroy();
       this.shared.counters.add('client_gone');
     } else if (!server) {
@@ -120,36 +138,57 @@ export class Flow {
 
   /** A connection to the first of the chosen real servers that takes one, or undefined. */
   async #connect(): Promise<Socket | undefined> {
-    const { source, ports } = this.virtual;
+    const { ports } = this.#virtual;
     const tried = new Set<Candidate>();
     while (tried.size < TRIES_MAX && !this.client.destroyed) {
-      const candidate = this.rota.next(tried, (c) => this.#load(c));
+      const candidate = this.#rota.next(tried, (c) => this.#load(c));
       if (!candidate) return undefined;
       tried.add(candidate);
       this.#hold(candidate);
       const { address, port } = candidate.real;
+      const source = this.#source(address);
+      const asked = this.#alignment.asked(candidate);
       try {
         const server = await connect({
           address,
           port,
-          source: source ?? (this.client.localAddress as string),
+          ...(source && { source }),
           ...(ports && { ports: [...ports] as [number, number] }),
           client: this.client,
+          asked,
           timeoutMs: CONNECT_TIMEOUT_MS,
         });
         server.on('error', () => {});
         server.setNoDelay(true);
-        this.rota.served(candidate);
+        this.#rota.served(candidate);
+        this.#learn(candidate, asked, server);
         this.#server = server;
         return server;
       } catch (error) {
         this.#hold(undefined);
-        this.rota.failed(candidate);
+        this.#rota.failed(candidate);
         if (!(error instanceof KernelError)) throw error;
-        this.#tellConnectFailed(`${address}:${port}`, error);
+        this.#tellConnectFailed(endpointText(candidate.real), error);
       }
     }
     return undefined;
+  }
+
+  /** The address to come from: as configured, or the one that the client came to, where it will do. */
+  #source(to: string): string | undefined {
+    const family = familyOf(to);
+    const here = this.client.localAddress;
+    const configured = this.#virtual.source[family];
+    if (configured || !here || isScoped(here) || familyOf(here) !== family) return configured;
+    return here;
+  }
+
+  #learn(candidate: Candidate, asked: number, server: Socket): void {
+    const [client, answered] = [this.client, server].map((socket) => {
+      const fd = fdOf(socket);
+      return fd === undefined ? undefined : snapshot(fd);
+    });
+    if (client && answered) this.#alignment.note(candidate, asked, client, answered);
   }
 
   #tellConnectFailed(real: string, error: KernelError): void {

@@ -5,8 +5,9 @@ import { parseArgs } from 'node:util';
 import { type Logger, pino } from 'pino';
 import { ConfigError } from '../config/index.js';
 import { spliceAvailable } from '../kernel/available.js';
+import { endpointText, familyOf } from '../kernel/endpoint.js';
 import { KernelError } from '../kernel/error.js';
-import { loadSwitchConfig, type SwitchConfig } from './config.js';
+import { loadSwitchConfig, type SwitchConfig, type VirtualServer } from './config.js';
 import { Counters } from './counters.js';
 import { backlogMax, connectionsMax } from './limits.js';
 import { Presence } from './presence.js';
@@ -63,16 +64,27 @@ function readConfiguration(file: string): SwitchConfig {
 }
 
 function tellServed({ virtual }: SwitchConfig, log: Logger): void {
-  for (const { address, port, scheduler, backlog, real } of virtual) {
-    log.info({ scheduler, backlog, real: real.length }, `serving ${address}:${port}`);
+  for (const one of virtual) {
+    const { scheduler, backlog, real } = one;
+    const at = endpointText(one);
+    log.info({ scheduler, backlog, real: real.length }, `serving ${at}`);
     if (backlog > backlogMax()) {
       log.warn(
         { backlog, somaxconn: backlogMax() },
-        `listen_backlog is cut to net.core.somaxconn on ${address}:${port}`,
+        `listen_backlog is cut to net.core.somaxconn on ${at}`,
+      );
+    }
+    if (lacksSource(one)) {
+      log.warn(
+        `real servers of ${at} are of the other family, and no source is given for it: their ` +
+          'connections come from an address that does not move with the virtual one',
       );
     }
   }
 }
+
+const lacksSource = ({ address, source, real }: VirtualServer): boolean =>
+  real.some((r) => familyOf(r.address) !== familyOf(address) && !source[familyOf(r.address)]);
 
 /** A configuration that is wrong, or cannot be listened on, leaves everything as it was. */
 async function reload(balancer: Switch, file: string, log: Logger): Promise<void> {
@@ -107,7 +119,9 @@ async function serve(config: SwitchConfig, file: string): Promise<void> {
 
   let told = '';
   const tell = (always: boolean) => {
-    const counts = { open: balancer.open, ...counters.all() };
+    const { options } = balancer;
+    const known = Object.keys(options).length > 0;
+    const counts = { open: balancer.open, ...counters.all(), ...(known && { lacking: options }) };
     const text = JSON.stringify(counts);
     if (always || text !== told) log.info(counts, 'counters');
     told = text;

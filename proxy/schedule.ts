@@ -11,6 +11,9 @@ export interface Candidate {
   held: number;
   /** Passed over until then (ms of the monotonic clock), because it refused a connection. */
   restsUntilMs: number;
+  /** Bits of Option (leg 0) that it was asked for, and those of them that it does not have. */
+  shown: number;
+  lacks: number;
   /** Smooth weighted round robin's running credit. */
   credit: number;
 }
@@ -78,7 +81,7 @@ export class Rota {
       const known = this.#candidates.find(
         (c) => c.real.address === r.address && c.real.port === r.port,
       );
-      if (!known) return { real: r, held: 0, restsUntilMs: 0, credit: 0 };
+      if (!known) return { real: r, held: 0, restsUntilMs: 0, shown: 0, lacks: 0, credit: 0 };
       known.real = r;
       return known;
     });

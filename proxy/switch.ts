@@ -1,9 +1,11 @@
 /** The load balancer as a whole: its listening sockets, its limits, its end. */
 import { createServer, type Server, type Socket } from 'node:net';
 import { performance } from 'node:perf_hooks';
-import { listen } from '../kernel/listen.js';
+import { endpointText } from '../kernel/endpoint.js';
+import { clamp, listen } from '../kernel/listen.js';
+import { Alignment } from './alignment.js';
 import type { SwitchConfig, VirtualServer } from './config.js';
-import { Flow, type Shared } from './flow.js';
+import { Flow, type Served, type Shared } from './flow.js';
 import { Rota } from './schedule.js';
 
 /** How long a graceful stop waits for set-ups, and for relayed connections. */
@@ -15,10 +17,14 @@ const LAST_CLOSE_MS = 500;
 const accepting = { allowHalfOpen: true, pauseOnConnect: true, noDelay: true };
 
 /** One virtual server while it is served. Flows in hand keep the configuration that they began with. */
-interface Service {
+interface Service extends Served {
   virtual: VirtualServer;
-  readonly rota: Rota;
   readonly server: Server;
+}
+
+function close({ alignment, server }: Service): void {
+  alignment.end();
+  server.close();
 }
 
 /** What a new configuration changed, for the log. */
@@ -28,8 +34,6 @@ export interface Reloaded {
   /** What is as it was until the next start. */
   restart: string[];
 }
-
-const nameOf = ({ address, port }: VirtualServer) => `${address}:${port}`;
 
 export class Switch {
   readonly #shared: Shared;
@@ -56,23 +60,31 @@ export class Switch {
     return this.#flows.size;
   }
 
+  /** What the real servers lack, and what clients are not offered because of it; both mostly empty. */
+  get options(): Record<string, string[]> {
+    const known = [...this.#services.values()].map(({ alignment }) => alignment.known);
+    return Object.assign({}, ...known);
+  }
+
   /** Serves this configuration from now on; one that cannot be listened on changes nothing. */
   async reload(config: SwitchConfig): Promise<Reloaded> {
-    const wanted = new Map(config.virtual.map((virtual) => [nameOf(virtual), virtual]));
+    const wanted = new Map(config.virtual.map((virtual) => [endpointText(virtual), virtual]));
     const added = await this.#listenOnAll([...wanted.values()]);
     const removed: string[] = [];
     const restart: string[] = [];
     for (const [name, service] of this.#services) {
       const virtual = wanted.get(name);
       if (!virtual) {
-        service.server.close();
+        close(service);
         this.#services.delete(name);
         removed.push(name);
         continue;
       }
       if (virtual.backlog !== service.virtual.backlog) restart.push(`listen_backlog of ${name}`);
       service.virtual = virtual;
+      clamp(service.server, virtual.mss);
       service.rota.update(virtual.real, virtual.scheduler);
+      service.alignment.apply();
     }
     for (const [name, service] of added) this.#services.set(name, service);
     return { added: [...added.keys()], removed, restart };
@@ -82,11 +94,11 @@ export class Switch {
     const added = new Map<string, Service>();
     try {
       for (const virtual of wanted) {
-        const name = nameOf(virtual);
+        const name = endpointText(virtual);
         if (!this.#services.has(name)) added.set(name, await this.#listen(virtual));
       }
     } catch (error) {
-      for (const { server } of added.values()) server.close();
+      for (const service of added.values()) close(service);
       throw error;
     }
     return added;
@@ -95,18 +107,21 @@ export class Switch {
   async #listen(virtual: VirtualServer): Promise<Service> {
     const rota = new Rota(virtual.real, virtual.scheduler, () => performance.now());
     const server = createServer(accepting, (client) => this.#accept(client, service));
-    const service: Service = { virtual, rota, server };
-    const { address, port, backlog } = virtual;
-    await listen(server, { address, port, backlog });
+    const alignment = new Alignment(server, virtual, rota, this.#shared);
+    const service: Service = { virtual, rota, server, alignment };
+    const { address, port, backlog, mss } = virtual;
+    await listen(server, { address, port, backlog, mss });
+    alignment.begin();
+    const name = endpointText(virtual);
     server.on('error', (error) =>
-      this.#shared.throttle.say(`accept ${address}:${port}`, (more) =>
-        this.#shared.log.error({ err: error, more }, `accepting on ${address}:${port}`),
+      this.#shared.throttle.say(`accept ${name}`, (more) =>
+        this.#shared.log.error({ err: error, more }, `accepting on ${name}`),
       ),
     );
     return service;
   }
 
-  #accept(client: Socket, { virtual, rota }: Service): void {
+  #accept(client: Socket, service: Service): void {
     const { counters, throttle, log } = this.#shared;
     counters.add('accepted');
     if (this.#flows.size >= this.#connectionsMax) {
@@ -121,7 +136,7 @@ export class Switch {
       );
       return;
     }
-    const flow = new Flow(client, virtual, rota, this.#shared);
+    const flow = new Flow(client, service, this.#shared);
     this.#flows.add(flow);
     void flow.run().then(() => {
       this.#flows.delete(flow);
@@ -134,7 +149,7 @@ export class Switch {
    * flows are the kernel's and live on.
    */
   async stop(setupsMs = STOP_SETUPS_MS, relaysMs = STOP_RELAYS_MS): Promise<void> {
-    for (const { server } of this.#services.values()) server.close();
+    for (const service of this.#services.values()) close(service);
     await this.#idle(setupsMs);
     this.#reset((flow) => flow.state !== 'relaying');
     await this.#idle(relaysMs - setupsMs);

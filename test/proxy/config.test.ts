@@ -44,7 +44,8 @@ config("takes layer7switch's own sample, with its defaults", () => {
       port: 8080,
       scheduler: 'rr',
       backlog: 1024,
-      source: undefined,
+      source: {},
+      mss: 0,
       ports: undefined,
       real: [
         { address: '192.168.201.1', port: 80, weight: 1 },
@@ -56,7 +57,8 @@ config("takes layer7switch's own sample, with its defaults", () => {
       port: 8081,
       scheduler: 'rr',
       backlog: 1024,
-      source: undefined,
+      source: {},
+      mss: 0,
       ports: undefined,
       real: [{ address: '192.168.201.10', port: 80, weight: 1 }],
     },
@@ -69,6 +71,7 @@ config('takes every directive', () => {
     `virtual_server 10.1.0.100 80 { # comment
        schedule_lc
        listen_backlog 64
+       mss 1400
        source 10.2.0.100
        ports 20000 29999
        real_server 10.2.0.1 80 { weight 3 }
@@ -81,7 +84,8 @@ config('takes every directive', () => {
       port: 80,
       scheduler: 'lc',
       backlog: 64,
-      source: '10.2.0.100',
+      source: { 4: '10.2.0.100' },
+      mss: 1400,
       ports: [20000, 29999],
       real: [
         { address: '10.2.0.1', port: 80, weight: 3 },
@@ -89,6 +93,25 @@ config('takes every directive', () => {
       ],
     },
   ]);
+});
+
+config('takes IPv6, and both families side by side, each address in its one form', () => {
+  const { virtual } = readSwitchConfig(
+    'f',
+    `virtual_server 2001:DB8:0::100 80 {
+       source 10.2.0.100
+       source fd00:2::0:64
+       real_server 10.2.0.1 80
+       real_server fd00:2:0::2 80
+       real_server ::ffff:10.2.0.3 80
+     }`,
+  );
+  assert.is(virtual[0].address, '2001:db8::100');
+  assert.equal(virtual[0].source, { 4: '10.2.0.100', 6: 'fd00:2::64' });
+  assert.equal(
+    virtual[0].real.map((r) => r.address),
+    ['10.2.0.1', 'fd00:2::2', '10.2.0.3'],
+  );
 });
 
 config('the sample that ships is right', () => {
@@ -107,9 +130,23 @@ const MISTAKES: [what: string, text: string, expected: RegExp[]][] = [
   [
     'a bad address and a bad port, both told',
     'virtual_server 10.0.0.256 80 {\n real_server 10.0.0.2 70000\n}',
-    [/^1:16: "10.0.0.256".*expected an IPv4 address/, /^2:23: "70000".*expected a port/],
+    [/^1:16: "10.0.0.256".*expected an IPv4 or IPv6 address/, /^2:23: "70000".*expected a port/],
   ],
-  ['IPv6', 'virtual_server ::1 80 {\n real_server 10.0.0.2 80\n}', [/^1:16:.*not splice IPv6 yet/]],
+  [
+    'a link-local address',
+    'virtual_server fe80::1 80 {\n real_server 10.0.0.2 80\n}',
+    [/^1:16: .*fe80::1.*link-local address says nothing/],
+  ],
+  [
+    'two sources of one family, one real server in two spellings',
+    'virtual_server 10.0.0.1 80 {\n source ::1 source ::2\n real_server ::1 80\n real_server 0::1 80\n}',
+    [/^2:13: source ::2: expected at most one IPv6/, /^4:2: real_server ::1 80 stands here twice/],
+  ],
+  [
+    'a clamp that no host would take',
+    'virtual_server 10.0.0.1 80 {\n mss 40\n real_server 10.0.0.2 80\n}',
+    [/^2:6: "40".*expected a whole number from 536 to 32767/],
+  ],
   [
     'a health check',
     'virtual_server 10.0.0.1 80 {\n real_server 10.0.0.2 80 { weight 2 check http /healthz }\n}',

@@ -38,21 +38,35 @@ interface Bed {
 /** A load balancer in front of these, and everything gone afterwards. */
 async function bed(
   backends: (Backend | number)[],
-  options: { directives?: string; connectionsMax?: number; also?: Backend[] },
+  options: {
+    directives?: string;
+    connectionsMax?: number;
+    also?: Backend[];
+    virtual?: string;
+    real?: string;
+  },
   test: (bed: Bed) => Promise<void>,
 ): Promise<void> {
-  const port = await freePort(VIRTUAL);
-  const real = backends.map((b) => `real_server ${REAL} ${typeof b === 'number' ? b : b.port}`);
+  const { virtual = VIRTUAL, real: address = REAL } = options;
+  const port = await freePort(virtual);
+  const real = backends.map((b) => `real_server ${address} ${typeof b === 'number' ? b : b.port}`);
   const config = readSwitchConfig(
     'test',
-    `virtual_server ${VIRTUAL} ${port} {\n${options.directives ?? ''}\n${real.join('\n')}\n}`,
+    `virtual_server ${virtual} ${port} {\n${options.directives ?? ''}\n${real.join('\n')}\n}`,
   );
   const counters = new Counters();
   const log = pino({ level: 'silent' });
   const shared = { counters, log, throttle: new Throttle(() => 0), presence: new Presence(log) };
   const balancer = await Switch.open(config, shared, options.connectionsMax ?? 1000);
   try {
-    await deadline(test({ port, url: `http://${VIRTUAL}:${port}`, counters, balancer }));
+    await deadline(
+      test({
+        port,
+        url: `http://${virtual.includes(':') ? `[${virtual}]` : virtual}:${port}`,
+        counters,
+        balancer,
+      }),
+    );
   } finally {
     await balancer.stop(0, 0);
     for (const backend of [...backends, ...(options.also ?? [])]) {
@@ -97,6 +111,21 @@ relayed('carries uploads, many at once', async () => {
     await until(() => counters.get('relay_completed') === 20);
   });
 });
+
+const FAMILIES = [
+  ['::1', '::1'],
+  ['::1', REAL],
+  [VIRTUAL, '::1'],
+] as const;
+for (const [virtual, real] of FAMILIES) {
+  relayed(`takes clients on ${virtual} to a real server at ${real}`, async () => {
+    const web = await webServer(real);
+    await bed([web], { virtual, real }, async ({ url, counters }) => {
+      assert.ok((await curl(`${url}/100000`)).equals(pattern(100_000)));
+      assert.is(counters.get('relayed', 'unavailable'), 1);
+    });
+  });
+}
 
 relayed('lets each direction end on its own', async () => {
   const seen: Buffer[] = [];
