@@ -35,10 +35,15 @@ export interface Bench {
   parts: Record<string, Part>;
 }
 
-/** How far ours is ahead of a peer: more is better, whichever way the unit goes. */
+/**
+ * How far ours is ahead of a peer: more is better, whichever way the unit goes. A cost that is lost in
+ * the noise (a difference of two measurements that came out at nothing, or below) counts as none.
+ */
 export function ratio(row: Pick<Row, 'better' | 'ours' | 'peers'>, peer: string): number {
-  const theirs = row.peers[peer];
-  return row.better === 'higher' ? row.ours / theirs : theirs / row.ours;
+  const [ours, theirs] = [row.ours, row.peers[peer]];
+  if (row.better === 'higher') return ours / theirs;
+  if (ours > 0) return Math.max(theirs, 0) / ours;
+  return theirs > 0 ? Number.POSITIVE_INFINITY : 1;
 }
 
 export function row(measured: Omit<Row, 'holds'>): Row {

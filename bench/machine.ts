@@ -2,6 +2,7 @@
 /** The machine as a whole: what it is, and what its processors have done. */
 import { readFileSync } from 'node:fs';
 import { cpus, release, totalmem } from 'node:os';
+import { setTimeout as sleep } from 'node:timers/promises';
 
 export interface Machine {
   cpus: number;
@@ -9,15 +10,24 @@ export interface Machine {
   kernel: string;
   memory_gb: number;
   node: string;
+  /** Share of all processors that others were using before the bench began. */
+  busy: number;
 }
 
-export function describeMachine(): Machine {
+const BUSY_LOOK_MS = 300;
+
+/** Looks at the machine for a moment in which the bench must not have begun. */
+export async function describeMachine(): Promise<Machine> {
+  const [before, at] = [cpuSeconds(), performance.now()];
+  await sleep(BUSY_LOOK_MS);
+  const busy = ((cpuSeconds() - before) * 1000) / (performance.now() - at) / cpus().length;
   return {
     cpus: cpus().length,
     model: cpus()[0]?.model.trim() ?? 'unknown processor',
     kernel: release(),
     memory_gb: Math.round(totalmem() / 2 ** 30),
     node: process.version,
+    busy: Math.round(busy * 100) / 100,
   };
 }
 

@@ -27,8 +27,8 @@ export function json(report: Report): string {
 
 function number(value: number | undefined): string {
   if (value === undefined) return '';
-  const rounded = value.toPrecision(3);
-  return rounded.includes('e') ? String(Math.round(value)) : rounded;
+  if (!Number.isFinite(value)) return '∞';
+  return Math.abs(value) >= 1000 ? String(Math.round(value)) : value.toPrecision(3);
 }
 
 function verdict(row: Row): string {

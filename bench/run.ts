@@ -16,6 +16,9 @@ const USAGE = `usage: npm run bench -- NAME [options]
   --only LIST  only these parts of the bench, with commas between them
 Without NAME, the list of benches.`;
 
+/** Share of the processors above which what others do is worth a warning. */
+const BUSY_MAX = 0.05;
+
 class UsageError extends Error {}
 
 interface Options {
@@ -85,9 +88,15 @@ async function main(): Promise<number> {
   ] as const) {
     process.on(signal, () => process.exit(128 + number));
   }
-  const rows = await measure(chosen);
   const at = new Date().toISOString();
-  const report: Report = { bench: chosen.bench.name, rows, machine: describeMachine(), at };
+  const machine = await describeMachine();
+  if (machine.busy > BUSY_MAX) {
+    const percent = Math.round(machine.busy * 100);
+    console.error(
+      `bench: something else keeps the processors busy (${percent} %): CPU is overstated`,
+    );
+  }
+  const report: Report = { bench: chosen.bench.name, rows: await measure(chosen), machine, at };
   console.log(chosen.json ? json(report) : table(report));
   return 0;
 }

@@ -28,15 +28,16 @@ export function target(system: SystemName, family: Family, port: number) {
 }
 
 const PORTS = [IPERF_PORT, HTTP_PORT];
+const FAMILIES: Family[] = [4, 6];
 
-function haproxyConfig(families: Family[]): string {
-  const services = families.flatMap((family) =>
+function haproxyConfig(): string {
+  const services = FAMILIES.flatMap((family) =>
     PORTS.map((port) => {
       const here = target('haproxy', family, port);
       const there = target('forwarding', family, port);
       return `listen ${port}-ipv${family}
-  bind ${here.address}:${here.port}
-  server server ${there.address}:${there.port}
+  bind ipv${family}@${here.address}:${here.port}
+  server server ipv${family}@${there.address}:${there.port}
 `;
     }),
   );
@@ -103,7 +104,7 @@ export class Systems {
   static async #open(lab: Lab): Promise<Systems> {
     const bed = await Bed.of(lab);
     const systems = new Systems(bed);
-    const config = lab.write('balancer/haproxy.conf', haproxyConfig([4]));
+    const config = lab.write('balancer/haproxy.conf', haproxyConfig());
     lab.start('balancer', 'haproxy', ['haproxy', '-db', '-f', config]);
     const state = lab.path('server', 'state');
     lab.write('server/state/.made', '');
@@ -112,8 +113,13 @@ export class Systems {
     const main = fileURLToPath(new URL('../../dist/proxy/main.js', import.meta.url));
     const switchd = lab.write('balancer/switchd.conf', switchdConfig());
     lab.start('balancer', 'switchd', [process.execPath, main, '-f', switchd]);
-    const [here, there] = [target('ours', 4, IPERF_PORT), target('forwarding', 4, IPERF_PORT)];
-    await bed.balancer.call('proxy', here, there, address(4, 2, 1));
+    for (const family of FAMILIES) {
+      const [here, there] = [
+        target('ours', family, IPERF_PORT),
+        target('forwarding', family, IPERF_PORT),
+      ];
+      await bed.balancer.call('proxy', here, there, address(family, 2, 1));
+    }
     for (const [node, port] of [
       ['balancer', HTTP_PORT],
       ['balancer', HTTP_PORT + HAPROXY_SHIFT],

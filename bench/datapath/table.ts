@@ -1,8 +1,15 @@
 // SPDX-License-Identifier: MIT
 /** Holds a table of its own and fills it. */
 import { Datapath } from '../../kernel/datapath.js';
-import { Flag, RECORD_SIZE, State } from '../../kernel/record/layout.js';
-import { newRecord, RecordView } from '../../kernel/record/record.js';
+import {
+  Flag,
+  RECORD_SIZE,
+  RecordOffset,
+  State,
+  TUPLE_SIZE,
+  TupleOffset,
+} from '../../kernel/record/layout.js';
+import { newRecord } from '../../kernel/record/record.js';
 import { offer } from '../helper.js';
 
 /** Records put in by one call. */
@@ -11,7 +18,8 @@ const REMAINING_MS = 3_600_000;
 
 let datapath: Datapath;
 
-function numbered(): Uint8Array {
+/** As many records as one call takes, all the same so far. */
+function alike(): Uint8Array {
   const one = newRecord();
   one.incarnation = 1n;
   one.origin = one.owner = one.epoch = one.generation = 1;
@@ -33,17 +41,17 @@ const functions = {
   },
   /** Fill the table with splices that have an hour to live. */
   fill() {
-    const records = numbered();
-    const view = new RecordView(records);
-    for (let id = 0; id < datapath.table.size; id += CHUNK) {
-      const count = Math.min(CHUNK, datapath.table.size - id);
+    const records = alike();
+    const view = new DataView(records.buffer);
+    for (let first = 0; first < datapath.table.size; first += CHUNK) {
+      const count = Math.min(CHUNK, datapath.table.size - first);
       for (let i = 0; i < count; i++) {
-        view.offset = i * RECORD_SIZE;
-        view.id = BigInt(id + i + 1);
-        for (const leg of [0, 1] as const) {
-          const tuple = view.tuple(leg);
-          tuple.sourcePort = (id + i) & 0xffff;
-          tuple.destinationPort = (id + i) >> 16;
+        const at = i * RECORD_SIZE;
+        const number = first + i + 1;
+        view.setUint32(at + RecordOffset.id, number, true);
+        for (const leg of [0, 1]) {
+          // both ports of the pair at once
+          view.setUint32(at + RecordOffset.tuple + leg * TUPLE_SIZE + TupleOffset.sport, number);
         }
       }
       const results = datapath.table.insert(records.subarray(0, count * RECORD_SIZE));
