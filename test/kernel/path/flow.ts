@@ -2,15 +2,16 @@
 /** Connections from end to end, with the proxy of this process in between, and what is sent over them. */
 import { once } from 'node:events';
 import { createServer, Socket } from 'node:net';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { connect } from '../../../kernel/connect.js';
+import { type Endpoint, type Family, socketAddress } from '../../../kernel/endpoint.js';
 import { errnoName } from '../../../kernel/error.js';
 import { listen } from '../../../kernel/listen.js';
 import { errno, libc } from '../../../kernel/native.js';
-import { boundSocket, type Endpoint, Errno, socketAddress } from '../../../kernel/socket.js';
+import { boundSocket, Errno } from '../../../kernel/socket.js';
 import { type RefusalReason, type SpliceOutcome, splice } from '../../../kernel/splice.js';
+import { relay } from '../../../proxy/relay.js';
 import { within } from '../../support/within.js';
-import { ADDRESS, type Family, type Network, SERVED } from './network.js';
+import { ADDRESS, type Network, SERVED } from './network.js';
 
 const VIRTUAL_PORT = 80;
 const SERVER_PORT = 9000;
@@ -46,6 +47,12 @@ export interface Flow {
 /** What the proxy has made of it. */
 type Made = Pick<Flow, 'refusal' | 'committed'>;
 
+export interface Begun {
+  client: Socket;
+  server: Promise<Socket>;
+  made: Promise<Made>;
+}
+
 interface Pending {
   opening: Opening;
   server: (socket: Socket) => void;
@@ -77,7 +84,9 @@ export class Flows {
         this.#proxy(client).catch((error) => client.destroy(error));
       });
       await listen(proxy, { address: ADDRESS.virtual[family], port: VIRTUAL_PORT, backlog: 128 });
-      const server = createServer({ allowHalfOpen: true }, (socket) => this.#serve(socket));
+      const server = createServer({ allowHalfOpen: true }, (socket) => {
+        this.#serve(socket).catch((error) => socket.destroy(error));
+      });
       await this.#network.end.server.run(() =>
         listen(server, { address: ADDRESS.server[family], port: SERVER_PORT, backlog: 128 }),
       );
@@ -124,15 +133,12 @@ export class Flows {
       proxy({ committed: result.committed });
       return;
     }
-    server.write(result.toServer);
-    client.write(result.toClient);
-    client.pipe(server).on('error', () => client.destroy());
-    server.pipe(client).on('error', () => server.destroy());
+    void relay(client, server, result);
     proxy({ refusal: result.reason, committed: Promise.resolve('relayed') });
   }
 
-  /** The client's socket, connected. */
-  async #connect({ families = [4, 4], port = 0, prepare }: Opening): Promise<Socket> {
+  /** The client's socket, connecting. */
+  #connect({ families = [4, 4], port = 0, prepare }: Opening): Socket {
     const here: Endpoint = { address: ADDRESS.client[families[0]], port };
     const there: Endpoint = { address: ADDRESS.virtual[families[0]], port: VIRTUAL_PORT };
     const fd = this.#network.end.client.run(() => {
@@ -152,23 +158,26 @@ export class Flows {
     return socket;
   }
 
-  /** Open a flow, which is spliced, or relayed, when this returns. */
-  open(opening: Opening = {}): Promise<Flow> {
+  /** Begin a flow. What has become of it comes piece by piece, or, where it ends early, never. */
+  begin(opening: Opening = {}): Begun {
     const greeting = `flow ${++this.#opened}\n`;
     const server = deferred<Socket>();
     const proxy = deferred<Made>();
     this.#pending.set(greeting, { opening, server: server.resolve, proxy: proxy.resolve });
-    const opened = async (): Promise<Flow> => {
-      const client = await this.#connect(opening);
-      client.write(greeting);
-      return { client, server: await server.promise, ...(await proxy.promise) };
-    };
-    return within(OPEN_MS, 'opening a flow', opened());
+    const client = this.#connect(opening);
+    client.write(greeting);
+    return { client, server: server.promise, made: proxy.promise };
+  }
+
+  /** Open a flow, which is spliced, or relayed, when this returns. */
+  async open(opening: Opening = {}): Promise<Flow> {
+    const { client, server, made } = this.begin(opening);
+    const [other, what] = await within(OPEN_MS, 'opening a flow', Promise.all([server, made]));
+    return { client, server: other, ...what };
   }
 
   /** End every connection that is still there, without ceremony. */
-  async closeAll(): Promise<void> {
+  closeAll(): void {
     for (const socket of this.#sockets) socket.resetAndDestroy();
-    await sleep(1);
   }
 }

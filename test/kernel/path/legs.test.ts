@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: MIT
 // deadline: 90
 /** Legs that have not negotiated the same, over real paths; see the drawing in network.ts. */
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { isolateOrSkip } from '../../support/isolate.js';
-import { within } from '../../support/within.js';
-import { type Families, Flows, nameOf, SAME } from './flow.js';
-import { Network, SIDES, type Side } from './network.js';
+import { type Families, nameOf, SAME } from './flow.js';
+import { SIDES, type Side } from './network.js';
+import { stage } from './stage.js';
 import { finish, transfer, WAYS } from './transfer.js';
 
 await isolateOrSkip(import.meta.url);
@@ -14,12 +13,7 @@ await isolateOrSkip(import.meta.url);
 /** Times what is needed on an idle machine: a stall of TCP takes 200 ms at least, a collapse seconds. */
 const CLEAN_MS = 1000;
 const LOSSY_MS = 5000;
-const test = suite('legs that differ');
-const network = new Network();
-const flows = new Flows(network);
-
-const real = (name: string, body: () => Promise<void>): void =>
-  test(name, () => within(20_000, name, body()));
+const { network, flows, test, run } = stage('legs that differ');
 
 /** Up, down and to the end, over flows of these families side by side. */
 async function all(
@@ -40,12 +34,7 @@ async function cleanAndLossy(kinds: Families[], refusal?: string): Promise<void>
   await all(kinds, { length: 3_000_000, ms: CLEAN_MS, refusal });
   network.bundles(false);
   for (const side of SIDES) network.lose(side, 1);
-  try {
-    await all(kinds, { length: 500_000, ms: LOSSY_MS, refusal });
-  } finally {
-    for (const side of SIDES) network.lose(side, 0);
-    network.bundles(true);
-  }
+  await all(kinds, { length: 500_000, ms: LOSSY_MS, refusal });
 }
 
 /** With another setting at one end, which is put back afterwards. */
@@ -64,14 +53,7 @@ async function withSysctl(
   }
 }
 
-test.before(async () => {
-  await network.start();
-  await flows.start();
-});
-
-test.after.each(() => flows.closeAll());
-
-real('legs that agree', () => cleanAndLossy(SAME));
+test('legs that agree', () => cleanAndLossy(SAME));
 
 for (const side of SIDES) {
   for (const [name, what] of [
@@ -81,10 +63,9 @@ for (const side of SIDES) {
   ]) {
     // a server without SACK is heard of when the client's leg has it already
     const refusal = name === 'tcp_sack' && side === 'server' ? 'sack_mismatch' : undefined;
-    real(`no ${what} at the ${side}, which is ${refusal ? 'relayed' : 'spliced'}`, () =>
-      withSysctl(side, `ipv4/${name}`, 0, () => cleanAndLossy(SAME, refusal)),
-    );
+    test(`no ${what} at the ${side}, which is ${refusal ? 'relayed' : 'spliced'}`, () =>
+      withSysctl(side, `ipv4/${name}`, 0, () => cleanAndLossy(SAME, refusal)));
   }
 }
 
-test.run();
+run();

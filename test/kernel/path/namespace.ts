@@ -6,20 +6,16 @@
  */
 import { execFileSync } from 'node:child_process';
 import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs';
-import koffi from 'koffi';
 import { errnoName } from '../../../kernel/error.js';
 import { errno } from '../../../kernel/native.js';
+import { testLibc } from './libc.js';
 
 const CLONE_NEWNET = 0x40000000;
-
-const c = koffi.load('libc.so.6');
-const unshare = c.func('int unshare(int flags)');
-const setns = c.func('int setns(int fd, int type)');
 
 const here = (): number => openSync('/proc/thread-self/ns/net', 'r');
 
 function enter(fd: number): void {
-  if (setns(fd, CLONE_NEWNET)) throw new Error(`setns: ${errnoName(errno())}`);
+  if (testLibc.setns(fd, CLONE_NEWNET)) throw new Error(`setns: ${errnoName(errno())}`);
 }
 
 export class Namespace {
@@ -40,7 +36,7 @@ export class Namespace {
   /** A new one, with its loopback interface up. */
   static make(): Namespace {
     const back = here();
-    if (unshare(CLONE_NEWNET)) throw new Error(`unshare: ${errnoName(errno())}`);
+    if (testLibc.unshare(CLONE_NEWNET)) throw new Error(`unshare: ${errnoName(errno())}`);
     const made = Namespace.current();
     enter(back);
     closeSync(back);

@@ -11,16 +11,17 @@
  */
 import { mkdirSync, rmdirSync, writeFileSync } from 'node:fs';
 import { Datapath } from '../../../kernel/datapath.js';
+import type { Family } from '../../../kernel/endpoint.js';
 import type { CounterName } from '../../../kernel/record/layout.js';
 import { cgroupRoot } from '../../support/cgroup.js';
 import { Namespace } from './namespace.js';
 
-export type Family = 4 | 6;
 /** Those that the datapath splices. */
 export const SERVED: Family[] = [4];
 /** The client's side or the server's; leg 0 and leg 1. */
 export type Side = 'client' | 'server';
 export const SIDES: Side[] = ['client', 'server'];
+export const other = (side: Side): Side => (side === 'client' ? 'server' : 'client');
 
 export const PIN_PATH = '/sys/fs/bpf/spliced';
 export const ADDRESS = {
@@ -54,6 +55,8 @@ export class Network {
   readonly end: Record<Side, Namespace> = { client: Namespace.make(), server: Namespace.make() };
   readonly router: Record<Side, Namespace> = { client: Namespace.make(), server: Namespace.make() };
   datapath!: Datapath;
+  #bundles = true;
+  readonly #filtered = new Set<Namespace>();
 
   async start(): Promise<void> {
     for (const side of SIDES) this.#lay(side);
@@ -110,9 +113,17 @@ export class Network {
     ];
   }
 
+  /** Everything as in the beginning: no filters, no losses, segments in bundles. */
+  calm(): void {
+    for (const space of this.#filtered) space.filter('');
+    this.#filtered.clear();
+    if (!this.#bundles) this.bundles(true);
+  }
+
   /** Whether segments travel in bundles (TSO, GSO) over all links, or one by one. */
   bundles(on: boolean): void {
     const to = on ? 'on' : 'off';
+    this.#bundles = on;
     for (const side of SIDES) {
       for (const [space, device] of this.links(side)) {
         space.exec('ethtool', '-K', device, 'tso', to, 'gso', to, 'gro', to);
@@ -128,8 +139,14 @@ export class Network {
 
   /** A rule of nft(8) for packets that come to an end; none when it is empty. */
   filter(side: Side, rule: string): void {
-    const chain = `table inet t { chain i { type filter hook input priority 0; ${rule}; }; }`;
-    this.end[side].filter(rule ? chain : '');
+    this.rule(this.end[side], 'input', rule);
+  }
+
+  /** The one rule of nft(8) at a hook of a namespace. */
+  rule(space: Namespace, hook: 'input' | 'forward' | 'output', rule: string): void {
+    const chain = `table inet t { chain c { type filter hook ${hook} priority 0; ${rule}; }; }`;
+    space.filter(rule ? chain : '');
+    this.#filtered.add(space);
   }
 
   /** By how much each counter rises while something is done; only those that do. */
