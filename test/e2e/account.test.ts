@@ -1,13 +1,22 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { account, holds, percentiles } from '../lab/account.js';
+import { USED } from '../lab/services.js';
 import type { Transfer } from '../lab/transfer.js';
 
 const DEATH = 1000;
 
 /** As much of a transfer as the account looks at. */
 function transfer(port: number, o: Partial<Transfer>): Transfer {
-  const usual = { kind: 'download', begun: 0, firstByteAt: 10, ended: 2000, stall: 400, bytes: 10 };
+  const usual = {
+    kind: 'download',
+    service: USED[4][0],
+    begun: 0,
+    firstByteAt: 10,
+    ended: 2000,
+    stall: 400,
+    bytes: 10,
+  };
   return { port, outcome: { ok: true }, ...usual, ...o } as Transfer;
 }
 
@@ -15,7 +24,7 @@ const broken: Partial<Transfer> = { outcome: { ok: false, why: 'reset', said: ''
 
 function of(transfers: Transfer[], mode: 'crash' | 'switchover' = 'crash') {
   const takeover = { at: DEATH, held: new Set([1]), states: new Map([[2, 'PRE_SPLICED']]) };
-  return account(transfers, takeover, { mode, takeoverMs: 371.4, guardHeld: 0 });
+  return account(transfers, takeover, { mode, family: 'both', takeoverMs: 371.4, guardHeld: 0 });
 }
 
 const accounts = suite('account of a takeover');
@@ -68,6 +77,31 @@ accounts('who had no byte yet has not paused, but waited', () => {
   const result = of([transfer(1, {}), transfer(3, { begun: 900, firstByteAt: 2000, stall: 1100 })]);
   assert.is(result.stall_ms.max, 400);
   assert.equal(result.begun_in_gap, { flows: 1, wait_ms: { p50: 1100, p99: 1100, max: 1100 } });
+});
+
+accounts('each family has an account of its own', () => {
+  const [v4, v6, mixed] = USED.both;
+  const { by_family } = of([
+    transfer(1, { service: v4 }),
+    transfer(1, { ...broken, service: v6 }),
+    transfer(2, { ...broken, service: v6 }),
+    transfer(3, { service: mixed, begun: 1500 }),
+  ]);
+  const counts = USED.both.map(({ name }) => {
+    const part = by_family[name];
+    return [
+      name,
+      part?.flows,
+      part?.completed,
+      part?.replicated_at_takeover,
+      part?.broken_replicated,
+    ];
+  });
+  assert.equal(counts, [
+    ['4-4', 1, 1, 1, 0],
+    ['6-6', 2, 0, 1, 1],
+    ['6-4', 1, 1, 0, 0],
+  ]);
 });
 
 accounts('percentiles are of the nearest rank', () => {

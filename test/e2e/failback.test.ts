@@ -1,21 +1,13 @@
 // serial, deadline: 60
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { Balancer } from '../lab/balancer.js';
+import type { Balancer } from '../lab/balancer.js';
 import type { Lab } from '../lab/lab.js';
+import { Pair } from '../lab/pair.js';
 import { whatIsMissing } from '../lab/preflight.js';
 import { inLab } from '../lab/run-in-test.js';
-import {
-  build,
-  CLIENT_ADDRESS,
-  forgetAddresses,
-  hasAddress,
-  plugCables,
-  pullCables,
-} from '../lab/topology.js';
-import { Traffic } from '../lab/traffic.js';
+import { forgetAddresses, plugCables, pullCables } from '../lab/topology.js';
 import { startKeepalived } from '../lab/vrrp.js';
-import { Content, startWebServers, webServersReady } from '../lab/web.js';
 
 /*
  *   lb-a ── dies ──► lb-b ── hands over ──► lb-a, back with the table that it died with
@@ -41,28 +33,15 @@ interface Journey {
 let journey: Journey & { resets: number; remains: string[] };
 
 async function travel(lab: Lab): Promise<Journey> {
-  build(lab);
-  const a = new Balancer(lab, 'lb-a');
-  const b = new Balancer(lab, 'lb-b');
-  const content = new Content(lab, BYTES);
-  startWebServers(lab, content, BYTES_PER_SECOND);
-  for (const balancer of [a, b]) balancer.startDaemon();
-  for (const balancer of [a, b]) await balancer.ready();
-  for (const balancer of [a, b]) balancer.startProxy();
-  startKeepalived(lab, 'lb-a', a.splicedConfig);
-  const onto = (balancer: Balancer) =>
-    lab.until(`the address on ${balancer.name}`, 10, () =>
-      hasAddress(lab, balancer.name, CLIENT_ADDRESS),
-    );
-  await onto(a);
-  startKeepalived(lab, 'lb-b', b.splicedConfig);
-  await webServersReady(lab);
-  const traffic = new Traffic(lab, content, {
+  const pair = new Pair(lab, {
+    family: '4',
     flows: FLOWS,
+    bytes: BYTES,
     bytesPerSecond: BYTES_PER_SECOND,
     startsOverMs: 1000,
   });
-  await traffic.prepare();
+  const { a, b, traffic } = pair;
+  await pair.start();
   const ended = traffic.run();
   await lab.until(
     'copies of all on lb-b',
@@ -72,7 +51,7 @@ async function travel(lab: Lab): Promise<Journey> {
 
   pullCables(lab, 'lb-a');
   lab.killNode('lb-a');
-  await onto(b);
+  await pair.movedTo('lb-b');
   await lab.until(
     'all in the kernel of lb-b',
     10,
@@ -91,10 +70,10 @@ async function travel(lab: Lab): Promise<Journey> {
   });
   const returned = await a.status();
   await b.splicectl('handover');
-  await onto(a);
+  await pair.movedTo('lb-a');
   await ended;
   return {
-    broken: traffic.transfers.filter((t) => !t.outcome?.ok).map((t) => [t.port, t.outcome]),
+    broken: pair.broken(),
     returned,
     ended: [await a.status(), await b.status()],
   };

@@ -1,3 +1,4 @@
+import { type FamilyChoice, type ServiceName, USED } from './services.js';
 import type { Transfer } from './transfer.js';
 
 export type Mode = 'crash' | 'switchover';
@@ -17,6 +18,15 @@ export interface Percentiles {
   max: number;
 }
 
+/** Some of the transfers, for themselves. */
+export interface Part {
+  flows: number;
+  completed: number;
+  broken_replicated: number;
+  replicated_at_takeover: number;
+  stall_ms: Percentiles;
+}
+
 export interface Result {
   flows: number;
   completed: number;
@@ -27,14 +37,17 @@ export interface Result {
   stall_ms: Percentiles;
   takeover_ms: number;
   mode: Mode;
+  family: FamilyChoice;
   /** Transfers that began around the takeover and waited for it: from their begin to their first byte. */
   begun_in_gap: { flows: number; wait_ms: Percentiles };
   /** Transfers that were under way when the node went. */
   live_at_takeover: number;
   /** ... and those of them whose record the other node held. */
   replicated_at_takeover: number;
-  downloads: { flows: number; completed: number; stall_ms: Percentiles };
-  uploads: { flows: number; completed: number; stall_ms: Percentiles };
+  downloads: Part;
+  uploads: Part;
+  /** By the family of the client's connection and of the server's. */
+  by_family: Partial<Record<ServiceName, Part>>;
   /** Broken transfers by the way in which they broke. */
   reasons: Record<string, number>;
   /** Packets for which the guard kept back the RST of a node that was not the owner yet. */
@@ -73,39 +86,43 @@ function unreplicatedState(transfer: Transfer, takeover: AtTakeover): string {
 export function account(
   transfers: readonly Transfer[],
   takeover: AtTakeover,
-  o: { mode: Mode; takeoverMs: number; guardHeld: number },
+  o: { mode: Mode; family: FamilyChoice; takeoverMs: number; guardHeld: number },
 ): Result {
   const unreplicated: Record<string, number> = {};
   const reasons: Record<string, number> = {};
-  let brokenReplicated = 0;
   for (const transfer of transfers) {
     if (transfer.outcome?.ok !== false) continue;
     count(reasons, transfer.outcome.why);
-    if (takeover.held.has(transfer.port)) brokenReplicated++;
-    else count(unreplicated, unreplicatedState(transfer, takeover));
+    if (!takeover.held.has(transfer.port))
+      count(unreplicated, unreplicatedState(transfer, takeover));
   }
   const live = transfers.filter((t) => liveAt(t, takeover.at));
   const gap = transfers.filter((t) => waited(t, takeover.at, takeover.at + o.takeoverMs));
   const moving = live.filter((t) => !gap.includes(t));
-  const side = (kind: Transfer['kind']) => {
-    const mine = transfers.filter((t) => t.kind === kind);
+  const held = (t: Transfer) => takeover.held.has(t.port);
+  const part = (belongs: (t: Transfer) => boolean): Part => {
+    const mine = transfers.filter(belongs);
     return {
       flows: mine.length,
       completed: mine.filter((t) => t.outcome?.ok).length,
-      stall_ms: stallsOf(moving.filter((t) => t.kind === kind)),
+      broken_replicated: mine.filter((t) => t.outcome?.ok === false && held(t)).length,
+      replicated_at_takeover: live.filter((t) => belongs(t) && held(t)).length,
+      stall_ms: stallsOf(moving.filter(belongs)),
     };
   };
-  const completed = transfers.filter((t) => t.outcome?.ok).length;
+  const all = part(() => true);
+  const services = USED[o.family].map(({ name }) => name);
   return {
-    flows: transfers.length,
-    completed,
-    broken: transfers.length - completed,
-    broken_replicated: brokenReplicated,
+    flows: all.flows,
+    completed: all.completed,
+    broken: all.flows - all.completed,
+    broken_replicated: all.broken_replicated,
     unreplicated,
     bytes: transfers.reduce((sum, t) => sum + t.bytes, 0),
-    stall_ms: stallsOf(moving),
+    stall_ms: all.stall_ms,
     takeover_ms: Math.round(o.takeoverMs),
     mode: o.mode,
+    family: o.family,
     begun_in_gap: {
       flows: gap.length,
       wait_ms: percentiles(
@@ -113,9 +130,12 @@ export function account(
       ),
     },
     live_at_takeover: live.length,
-    replicated_at_takeover: live.filter((t) => takeover.held.has(t.port)).length,
-    downloads: side('download'),
-    uploads: side('upload'),
+    replicated_at_takeover: all.replicated_at_takeover,
+    downloads: part((t) => t.kind === 'download'),
+    uploads: part((t) => t.kind === 'upload'),
+    by_family: Object.fromEntries(
+      services.map((name) => [name, part((t) => t.service.name === name)]),
+    ),
     reasons,
     guard_held: o.guardHeld,
   };

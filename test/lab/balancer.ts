@@ -7,13 +7,14 @@ import { ControlError, call, type StatusResult } from '../../daemon/control/inde
 import { RECORD_SIZE } from '../../kernel/record/layout.js';
 import { nodeId, RecordView } from '../../kernel/record/record.js';
 import type { Lab } from './lab.js';
+import { USED, virtualServers } from './services.js';
 import {
   addressOf,
   type BalancerName,
-  CLIENT_ADDRESS,
-  SERVER_SIDE_ADDRESS,
+  bracketed,
   SYNC_GROUP,
-  WEB_SERVERS,
+  VIRTUAL_ADDRESSES,
+  virtualAddress,
 } from './topology.js';
 import { trackFile } from './vrrp.js';
 
@@ -68,23 +69,12 @@ General {
   UNIX { Path ${this.socket} }
 }
 Failover {
-  VirtualAddress ${CLIENT_ADDRESS} dev eth0
-  VirtualAddress ${SERVER_SIDE_ADDRESS} dev eth1
+${VIRTUAL_ADDRESSES.map((a) => `  VirtualAddress ${a.address} dev ${a.device}`).join('\n')}
   TrackFile ${trackFile(lab, name)}
 }
 `,
     );
-    this.switchdConfig = lab.write(
-      join(name, 'switchd.conf'),
-      `virtual_server ${CLIENT_ADDRESS} 80 {
-  schedule_lc
-  listen_backlog 1024
-  source ${SERVER_SIDE_ADDRESS}
-  ports ${PORTS[name]}
-${WEB_SERVERS.map((web) => `  real_server ${addressOf(web, 'servers')} 80`).join('\n')}
-}
-`,
-    );
+    this.switchdConfig = lab.write(join(name, 'switchd.conf'), virtualServers(PORTS[name]));
   }
 
   startDaemon(): void {
@@ -105,6 +95,14 @@ ${WEB_SERVERS.map((web) => `  real_server ${addressOf(web, 'servers')} 80`).join
       `spliced on ${this.name}`,
       15,
       async () => (await this.status()) !== undefined,
+    );
+  }
+
+  /** The proxy listens for every service. */
+  serves(): boolean {
+    const listening = this.lab.exec(this.name, 'ss', '-Hltn');
+    return USED.both.every(({ clients, port }) =>
+      listening.includes(` ${bracketed(virtualAddress('clients', clients))}:${port} `),
     );
   }
 

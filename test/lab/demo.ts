@@ -4,10 +4,12 @@ import { holds, type Mode } from './account.js';
 import { Lab, LabError, removeLeftovers } from './lab.js';
 import { whatIsMissing } from './preflight.js';
 import { Json, Plain, type Screen, TERMINAL_ROWS_MIN, Terminal } from './screen.js';
+import { type FamilyChoice, isFamilyChoice } from './services.js';
 import { Takeover } from './takeover.js';
 
 const USAGE = `usage: npm run demo -- [options]
   --mode crash|switchover  how the active load balancer goes: it dies (default), or it is told to
+  --family 4|6|both        what clients and servers talk: IPv4 (default), IPv6, or both and IPv6 to IPv4
   --flows N                transfers in all, 6 to 1000 (default 300); five sixths have begun when it goes
   --bytes N                bytes of each, 65536 to 268435456 (default 4194304)
   --json                   one JSON object on standard output, and nothing else
@@ -18,6 +20,7 @@ const STARTS_PER_SECOND_MAX = 50;
 
 interface Options {
   mode: Mode;
+  family: FamilyChoice;
   flows: number;
   bytes: number;
   json: boolean;
@@ -38,6 +41,7 @@ function options(args: string[]): Options {
     args,
     options: {
       mode: string('crash'),
+      family: string('4'),
       flows: string('300'),
       bytes: string('4194304'),
       json: flag,
@@ -45,13 +49,16 @@ function options(args: string[]): Options {
       clean: flag,
     },
   });
-  const { mode, json, keep, clean } = values;
+  const { mode, family, json, keep, clean } = values;
   if (mode !== 'crash' && mode !== 'switchover') {
     throw new LabError('USAGE', `--mode ${mode}: expected crash or switchover`);
   }
+  if (!isFamilyChoice(family)) {
+    throw new LabError('USAGE', `--family ${family}: expected 4, 6 or both`);
+  }
   const flows = whole('flows', values.flows, 6, 1000);
   const bytes = whole('bytes', values.bytes, 65_536, 1 << 28);
-  return { mode, flows, bytes, json, keep, clean };
+  return { mode, family, flows, bytes, json, keep, clean };
 }
 
 function screenFor(o: Options): Screen {

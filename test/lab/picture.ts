@@ -1,10 +1,12 @@
 import type { Result } from './account.js';
-import { CLIENT_ADDRESS } from './topology.js';
+import { type FamilyChoice, type ServiceName, USED } from './services.js';
+import { virtualAddress } from './topology.js';
 
 /** What the terminal shows while the lab runs. Numbers only; drawing is the business of this file. */
 export interface View {
   /** What is going on, in one line. */
   headline: string;
+  family: FamilyChoice;
   flows: number;
   bytesWanted: number;
   begun: number;
@@ -39,11 +41,16 @@ function boxLine(text: string): string {
   return text.padEnd(INNER).slice(0, INNER);
 }
 
-function nodeLines(node: NodeView): string[] {
+/** What the active node has; of two addresses the box has no room for more than that. */
+function addresses(family: FamilyChoice): string {
+  return family === 'both' ? 'has IPv4 and IPv6' : `has ${virtualAddress('clients', family)}`;
+}
+
+function nodeLines(node: NodeView, family: FamilyChoice): string[] {
   const mark = { ACTIVE: '●', standby: '○', DEAD: '✗', starting: '…', 'taking over': '◐' }[
     node.role
   ];
-  const has = node.role === 'ACTIVE' ? `has ${CLIENT_ADDRESS}` : '';
+  const has = node.role === 'ACTIVE' ? addresses(family) : '';
   return [
     boxLine(` ${mark} ${node.role.padEnd(12)} ${has}`),
     boxLine(` splices in its kernel ${count(node.role === 'DEAD' ? 0 : node.splices)}`),
@@ -55,9 +62,9 @@ function count(n: number): string {
   return String(n).padStart(8);
 }
 
-function topology([a, b]: [NodeView, NodeView]): string[] {
-  const la = nodeLines(a);
-  const lb = nodeLines(b);
+function topology([a, b]: [NodeView, NodeView], family: FamilyChoice): string[] {
+  const la = nodeLines(a, family);
+  const lb = nodeLines(b, family);
   const bar = '─'.repeat(INNER - 9);
   const gap = ' '.repeat(INNER / 2);
   // The cables of a dead node are pulled.
@@ -98,7 +105,7 @@ export function counts(view: View): string {
 export function draw(view: View): string[] {
   const rate = `${(view.bytesPerSecond / MIB).toFixed(0)} MiB/s`;
   return [
-    ...topology(view.nodes),
+    ...topology(view.nodes, view.family),
     '',
     `  ${progressBar(view, 50)}   ${rate}`,
     `  transfers: ${counts(view)}`,
@@ -109,6 +116,12 @@ export function draw(view: View): string[] {
 function row(name: string, cells: (string | number)[]): string {
   return `  ${name.padEnd(12)}${cells.map((c) => String(c).padStart(11)).join('')}`;
 }
+
+const FAMILY_ROWS: Record<ServiceName, string> = {
+  '4-4': 'IPv4',
+  '6-6': 'IPv6',
+  '6-4': 'IPv6 to v4',
+};
 
 /** The table at the end. */
 export function summary(r: Result): string[] {
@@ -127,12 +140,21 @@ export function summary(r: Result): string[] {
       o.stall_ms.p99,
       o.stall_ms.max,
     ]);
+  // For one family alone it would be the last line once more.
+  const byFamily =
+    USED[r.family].length === 1
+      ? []
+      : USED[r.family].flatMap(({ name }) => {
+          const part = r.by_family[name];
+          return part ? [line(FAMILY_ROWS[name], part)] : [];
+        });
   const verb = r.mode === 'crash' ? 'died' : 'handed over';
   const lines = [
     '',
     row('', ['begun', 'right', 'broken', 'kept', 'pause p50', 'p99', 'max, ms']),
     line('downloads', r.downloads),
     line('uploads', r.uploads),
+    ...byFamily,
     line('together', r),
     '',
     `  Under way when lb-a ${verb}: ${r.live_at_takeover}; lb-b had copies of ${r.replicated_at_takeover}, and ` +

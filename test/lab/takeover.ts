@@ -1,23 +1,17 @@
 import { createInterface } from 'node:readline';
 import { type AtTakeover, account, type Mode, type Result } from './account.js';
-import { Balancer } from './balancer.js';
+import type { Balancer } from './balancer.js';
 import type { Lab } from './lab.js';
+import { Pair } from './pair.js';
 import type { NodeView, View } from './picture.js';
 import type { Screen } from './screen.js';
-import {
-  type BalancerName,
-  build,
-  CLIENT_ADDRESS,
-  hasAddress,
-  pullCables,
-  WEB_SERVERS,
-} from './topology.js';
-import { Traffic, UploadWatch } from './traffic.js';
-import { startKeepalived } from './vrrp.js';
-import { Content, startWebServers, webServersReady } from './web.js';
+import { type FamilyChoice, USED } from './services.js';
+import { type BalancerName, pullCables, virtualAddress, WEB_SERVERS } from './topology.js';
+import { type Traffic, UploadWatch } from './traffic.js';
 
 export interface TakeoverOptions {
   mode: Mode;
+  family: FamilyChoice;
   flows: number;
   bytes: number;
   /** How long one transfer takes at its pace, and over which time the transfers begin. */
@@ -41,14 +35,14 @@ class AddressWatch {
   came = 0;
   went = 0;
 
-  constructor(lab: Lab, node: BalancerName) {
-    const child = lab.spawn(node, ['ip', '-o', '-4', 'monitor', 'address'], {
+  constructor(lab: Lab, node: BalancerName, address: string) {
+    const child = lab.spawn(node, ['ip', '-o', 'monitor', 'address'], {
       stdio: ['ignore', 'pipe', 'ignore'],
     });
     child.on('error', () => {});
     if (!child.stdout) return;
     createInterface(child.stdout).on('line', (line) => {
-      if (!line.includes(` ${CLIENT_ADDRESS}/`)) return;
+      if (!line.includes(` ${address}/`)) return;
       if (line.startsWith('Deleted')) this.went ||= performance.now();
       else this.came ||= performance.now();
     });
@@ -64,30 +58,36 @@ function pause(ms: number): Promise<void> {
  * a crash or by being told to. Returns the account; the lab is left standing for the caller.
  */
 export class Takeover {
-  readonly a: Balancer;
-  readonly b: Balancer;
-  readonly #content: Content;
+  readonly #pair: Pair;
   readonly #roles: Record<BalancerName, NodeView['role']> = {
     'lb-a': 'starting',
     'lb-b': 'starting',
   };
   #headline = '';
-  readonly traffic: Traffic;
 
   constructor(
     readonly lab: Lab,
     readonly screen: Screen,
     readonly options: TakeoverOptions,
   ) {
-    build(lab);
-    this.a = new Balancer(lab, 'lb-a');
-    this.b = new Balancer(lab, 'lb-b');
-    this.#content = new Content(lab, options.bytes);
-    this.traffic = new Traffic(lab, this.#content, {
-      flows: options.flows,
-      bytesPerSecond: this.#pace,
-      startsOverMs: options.startsOverMs,
-    });
+    this.#pair = new Pair(lab, { ...options, bytesPerSecond: this.#pace });
+  }
+
+  get a(): Balancer {
+    return this.#pair.a;
+  }
+
+  get b(): Balancer {
+    return this.#pair.b;
+  }
+
+  get traffic(): Traffic {
+    return this.#pair.traffic;
+  }
+
+  /** Where the first of the services is. All of the addresses move within a millisecond. */
+  get #address(): string {
+    return virtualAddress('clients', USED[this.options.family][0].clients);
   }
 
   /** Bytes a second of one transfer. */
@@ -112,26 +112,11 @@ export class Takeover {
   }
 
   async #start(): Promise<void> {
-    const { lab, a, b } = this;
     this.#say(
       `starting ${WEB_SERVERS.length} nginx, and spliced, switchd and keepalived twice`,
       'Every box is a network namespace; every program in it is the real one.',
     );
-    startWebServers(lab, this.#content, this.#pace);
-    for (const balancer of [a, b]) balancer.startDaemon();
-    await this.traffic.prepare();
-    for (const balancer of [a, b]) await balancer.ready();
-    for (const balancer of [a, b]) balancer.startProxy();
-    // lb-a first: with equal rights, the one that is there first is the active one.
-    startKeepalived(lab, 'lb-a', a.splicedConfig);
-    await lab.until('the address on lb-a', 10, () => hasAddress(lab, 'lb-a', CLIENT_ADDRESS));
-    startKeepalived(lab, 'lb-b', b.splicedConfig);
-    for (const balancer of [a, b]) {
-      await lab.until(`switchd on ${balancer.name}`, 10, () =>
-        lab.exec(balancer.name, 'ss', '-Hltn', 'sport = :80').includes(`${CLIENT_ADDRESS}:80`),
-      );
-    }
-    await webServersReady(lab);
+    await this.#pair.start();
     this.#roles['lb-a'] = 'ACTIVE';
     this.#roles['lb-b'] = 'standby';
   }
@@ -140,7 +125,10 @@ export class Takeover {
     const { lab, options } = this;
     const traffic = this.traffic;
     const uploads = new UploadWatch(lab, traffic, WATCH_UPLOADS_SLOW_MS);
-    const watch = { a: new AddressWatch(lab, 'lb-a'), b: new AddressWatch(lab, 'lb-b') };
+    const watch = {
+      a: new AddressWatch(lab, 'lb-a', this.#address),
+      b: new AddressWatch(lab, 'lb-b', this.#address),
+    };
     const finished = traffic.run();
     // Looked at below; should something fail before, that is what is to be told.
     finished.catch(() => {});
@@ -184,6 +172,7 @@ export class Takeover {
       { ...moment, held },
       {
         mode: options.mode,
+        family: options.family,
         takeoverMs: served - moment.at,
         guardHeld: (await this.b.status())?.guard.held ?? 0,
       },
@@ -279,6 +268,7 @@ export class Takeover {
     };
     return {
       headline: this.#headline,
+      family: this.options.family,
       flows: this.options.flows,
       bytesWanted: this.options.flows * this.options.bytes,
       begun: transfers.length,

@@ -1,56 +1,113 @@
 import { command, type Lab } from './lab.js';
 
 /*
- *                 10.1.0.0/24                    10.2.0.0/24
- *                (client net)                   (server net)
+ *               10.1.0.0/24                       10.2.0.0/24
+ *               fd00:1::/64                       fd00:2::/64
+ *               (client net)                      (server net)
  *                     |        +---------+           |
  *   +--------+        +--------|  lb-a   |-----------+        +-------+
- *   | client |--------+  .2    +---------+  .2       +--------| web-1 | .11
- *   +--------+ .10    |        sync | .2 (10.3.0/24) |        +-------+
- *                     |        sync | .3             +--------| web-2 | .12
+ *   | client |--------+  2     +---------+  2        +--------| web-1 | 11
+ *   +--------+ 10     |        sync | 2 (10.3.0/24)  |        +-------+
+ *                     |        sync | 3              +--------| web-2 | 12
  *                     |        +---------+           |        +-------+
- *                     +--------|  lb-b   |-----------+--------| web-3 | .13
- *                        .3    +---------+  .3                +-------+
+ *                     +--------|  lb-b   |-----------+--------| web-3 | 13
+ *                        3     +---------+  3                 +-------+
  *
- *   10.1.0.100  where clients connect; on lb-a or lb-b, moved by keepalived
- *   10.2.0.100  what the servers see as client; moves with it
+ *   10.1.0.100, fd00:1::100  where clients connect; on lb-a or lb-b, moved by keepalived
+ *   10.2.0.100, fd00:2::100  what the servers see as client; they move with them
  *
- * Each network is a bridge in the namespace "fabric"; a cable is a veth pair whose end in the
- * fabric is called <node>.<net>, and pulling it means setting that end down.
+ * A number at a node is the end of its address in either family. Each network is a bridge in the
+ * namespace "fabric"; a cable is a veth pair whose end in the fabric is called <node>.<net>, and
+ * pulling it means setting that end down.
  */
-export const CLIENT_ADDRESS = '10.1.0.100';
-export const SERVER_SIDE_ADDRESS = '10.2.0.100';
+export type Family = '4' | '6';
+const FAMILIES: Family[] = ['4', '6'];
+export type Net = 'clients' | 'servers' | 'sync';
+
+/** The sync link stays with IPv4: its multicast has no IPv6 yet. */
+const NETS: Record<Net, { prefix: Partial<Record<Family, string>> }> = {
+  clients: { prefix: { 4: '10.1.0.', 6: 'fd00:1::' } },
+  servers: { prefix: { 4: '10.2.0.', 6: 'fd00:2::' } },
+  sync: { prefix: { 4: '10.3.0.' } },
+};
+const PREFIX_LENGTH: Record<Family, number> = { 4: 24, 6: 64 };
+const HOST_LENGTH: Record<Family, number> = { 4: 32, 6: 128 };
+const VIRTUAL_HOST = '100';
 export const SYNC_GROUP = '225.0.0.50';
 
 export type BalancerName = 'lb-a' | 'lb-b';
 export const BALANCERS: BalancerName[] = ['lb-a', 'lb-b'];
 export const WEB_SERVERS = ['web-1', 'web-2', 'web-3'];
 const FABRIC = 'fabric';
-const NETS = ['clients', 'servers', 'sync'] as const;
 
 interface Cable {
   node: string;
-  net: (typeof NETS)[number];
+  net: Net;
   device: string;
-  address: string;
+  host: string;
 }
 
 const CABLES: Cable[] = [
-  { node: 'client', net: 'clients', device: 'eth0', address: '10.1.0.10' },
+  { node: 'client', net: 'clients', device: 'eth0', host: '10' },
   ...BALANCERS.flatMap((node, i): Cable[] => [
-    { node, net: 'clients', device: 'eth0', address: `10.1.0.${2 + i}` },
-    { node, net: 'servers', device: 'eth1', address: `10.2.0.${2 + i}` },
-    { node, net: 'sync', device: 'eth2', address: `10.3.0.${2 + i}` },
+    { node, net: 'clients', device: 'eth0', host: `${2 + i}` },
+    { node, net: 'servers', device: 'eth1', host: `${2 + i}` },
+    { node, net: 'sync', device: 'eth2', host: `${2 + i}` },
   ]),
   ...WEB_SERVERS.map(
-    (node, i): Cable => ({ node, net: 'servers', device: 'eth0', address: `10.2.0.${11 + i}` }),
+    (node, i): Cable => ({ node, net: 'servers', device: 'eth0', host: `${11 + i}` }),
   ),
 ];
 
-export function addressOf(node: string, net: (typeof NETS)[number]): string {
+function within(net: Net, family: Family, host: string): string {
+  const prefix = NETS[net].prefix[family];
+  if (prefix === undefined) throw new Error(`${net} has no IPv${family}`);
+  return `${prefix}${host}`;
+}
+
+export function addressOf(node: string, net: Net, family: Family = '4'): string {
   const cable = CABLES.find((c) => c.node === node && c.net === net);
   if (!cable) throw new Error(`${node} is not on ${net}`);
-  return cable.address;
+  return within(net, family, cable.host);
+}
+
+/** Where clients connect, and what servers see as client. */
+export function virtualAddress(net: 'clients' | 'servers', family: Family): string {
+  return within(net, family, VIRTUAL_HOST);
+}
+
+export interface VirtualAddress {
+  family: Family;
+  address: string;
+  /** With the length of a host's prefix. */
+  cidr: string;
+  device: string;
+}
+
+/** All that move together. */
+export const VIRTUAL_ADDRESSES: VirtualAddress[] = FAMILIES.flatMap((family) =>
+  (['clients', 'servers'] as const).map((net) => {
+    const address = virtualAddress(net, family);
+    const device = net === 'clients' ? 'eth0' : 'eth1';
+    return { family, address, cidr: `${address}/${HOST_LENGTH[family]}`, device };
+  }),
+);
+
+/** An address as a URL, or nginx, has it before a port. */
+export function bracketed(address: string): string {
+  return address.includes(':') ? `[${address}]` : address;
+}
+
+/** What brings a cable's device up. Nobody else has its addresses: no second of waiting to find out. */
+function addressLines({ net, device, host }: Cable): string[] {
+  const families = FAMILIES.filter((family) => NETS[net].prefix[family] !== undefined);
+  return [
+    ...families.map((family) => {
+      const address = `${within(net, family, host)}/${PREFIX_LENGTH[family]}`;
+      return `address add ${address} dev ${device}${family === '6' ? ' nodad' : ''}`;
+    }),
+    `link set ${device} up`,
+  ];
 }
 
 /** Builds the drawing above. */
@@ -66,9 +123,12 @@ export function build(lab: Lab): void {
   command('ip', ['-batch', '-'], `${lines.join('\n')}\n`);
 
   lab.ip(FABRIC, [
-    // Snooping off: VRRP's and the sync link's multicast is flooded, as by a plain switch.
-    ...NETS.map((net) => `link add ${net} type bridge mcast_snooping 0 forward_delay 0`),
-    ...NETS.map((net) => `link set ${net} up`),
+    // Snooping off: multicast of VRRP, neighbour discovery and the sync link is flooded, as by a
+    // plain switch.
+    ...Object.keys(NETS).flatMap((net) => [
+      `link add ${net} type bridge mcast_snooping 0 forward_delay 0`,
+      `link set ${net} up`,
+    ]),
     ...CABLES.flatMap((c) => [
       `link set ${c.node}.${c.net} master ${c.net}`,
       `link set ${c.node}.${c.net} up`,
@@ -76,13 +136,7 @@ export function build(lab: Lab): void {
   ]);
   for (const node of nodes.slice(0, -1)) {
     const mine = CABLES.filter((c) => c.node === node);
-    lab.ip(node, [
-      'link set lo up',
-      ...mine.flatMap((c) => [
-        `address add ${c.address}/24 dev ${c.device}`,
-        `link set ${c.device} up`,
-      ]),
-    ]);
+    lab.ip(node, ['link set lo up', ...mine.flatMap(addressLines)]);
   }
 }
 
@@ -108,11 +162,11 @@ function setCables(lab: Lab, node: string, state: 'up' | 'down'): void {
 export function forgetAddresses(lab: Lab, node: string): void {
   lab.ip(
     node,
-    [CLIENT_ADDRESS, SERVER_SIDE_ADDRESS].map((address) => `address flush to ${address}/32`),
+    VIRTUAL_ADDRESSES.map(({ cidr }) => `address flush to ${cidr}`),
   );
 }
 
 /** Whether the node has the address on one of its interfaces. */
 export function hasAddress(lab: Lab, node: string, address: string): boolean {
-  return lab.exec(node, 'ip', '-o', '-4', 'address', 'show').includes(` ${address}/`);
+  return lab.exec(node, 'ip', '-o', 'address', 'show').includes(` ${address}/`);
 }

@@ -2,18 +2,19 @@ import type { ChildProcess } from 'node:child_process';
 import { renameSync, writeFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import type { Lab } from './lab.js';
-import { CLIENT_ADDRESS } from './topology.js';
+import { type FamilyChoice, USED } from './services.js';
 import { FIRST_PORT, Transfer } from './transfer.js';
 import type { Content } from './web.js';
 
 export interface TrafficOptions {
+  family: FamilyChoice;
   flows: number;
   bytesPerSecond: number;
   /** Transfers begin evenly over this time. */
   startsOverMs: number;
 }
 
-/** Begins transfers at an even pace, downloads and uploads in turn, and keeps count of them. */
+/** Begins transfers at an even pace, kinds and services in turn, and keeps count of them. */
 export class Traffic {
   /** Those that have begun. */
   readonly transfers: Transfer[] = [];
@@ -31,11 +32,14 @@ export class Traffic {
   /** Makes the client processes, which then wait. */
   async prepare(): Promise<void> {
     const { samples } = this.content;
+    const services = USED[this.options.family];
     for (let index = 0; index < this.options.flows; index++) {
       const kind = index % 2 === 0 ? 'download' : 'upload';
       const sample = samples[(index >> 1) % samples.length];
-      const { lab, content, options } = this;
-      this.#ready.push(new Transfer(lab, kind, index, sample, content, options.bytesPerSecond));
+      const service = services[(index >> 1) % services.length];
+      const { lab, content } = this;
+      const { bytesPerSecond } = this.options;
+      this.#ready.push(new Transfer(lab, kind, index, service, sample, content, bytesPerSecond));
       // A turn of the event loop for everybody else.
       await new Promise((resolve) => setImmediate(resolve));
     }
@@ -93,7 +97,7 @@ export class UploadWatch {
   ) {
     this.#pace = lab.path('client', 'upload-watch-pace');
     this.every(everyMs);
-    const ours = `dst ${CLIENT_ADDRESS} and sport ge :${FIRST_PORT.upload}`;
+    const ours = `sport ge :${FIRST_PORT.upload}`;
     const look = `while ss -tinOH ${ours}; do read -r pause <"$1"; sleep "$pause"; done`;
     this.#child = lab.spawn('client', ['/bin/sh', '-c', look, 'sh', this.#pace], {
       stdio: ['ignore', 'pipe', 'ignore'],
@@ -115,7 +119,7 @@ export class UploadWatch {
   }
 
   #see(line: string): void {
-    const port = /:(\d+)\s+\S+:80\s/.exec(line)?.[1];
+    const port = /:(\d+)\s+\S+:8[01]\s/.exec(line)?.[1];
     const acked = /bytes_acked:(\d+)/.exec(line)?.[1];
     if (port === undefined || acked === undefined) return;
     this.traffic.transfers[Number(port) - FIRST_PORT.upload]?.progress(Number(acked));

@@ -1,7 +1,7 @@
 import type { ChildProcess } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import type { Lab } from './lab.js';
-import { CLIENT_ADDRESS } from './topology.js';
+import { type Service, urlOf } from './services.js';
 import type { Content, Sample } from './web.js';
 
 export type Kind = 'download' | 'upload';
@@ -58,6 +58,7 @@ export class Transfer {
     lab: Lab,
     readonly kind: Kind,
     readonly index: number,
+    readonly service: Service,
     sample: Sample,
     content: Content,
     bytesPerSecond: number,
@@ -70,11 +71,11 @@ export class Transfer {
     argv.push('--max-time', '90', '--speed-limit', '1', '--speed-time', String(GIVE_UP_S));
     argv.push('-w', '%{stderr}\n%{http_code} %{num_connects}');
     if (kind === 'download') {
-      argv.push(`http://${CLIENT_ADDRESS}/get/${sample.name}`);
+      argv.push(`${urlOf(service)}/get/${sample.name}`);
     } else {
       // Without Expect the body follows its head at once, and streams through the splicing.
       argv.push('-H', 'Expect:', '-T', sample.path, '--limit-rate', String(bytesPerSecond));
-      argv.push(`http://${CLIENT_ADDRESS}/put/${upload}`);
+      argv.push(`${urlOf(service)}/put/${upload}`);
     }
     const wait = ['/bin/sh', '-c', 'read go && exec "$@"', 'sh'];
     const child = lab.spawn('client', [...wait, ...argv], { stdio: ['pipe', 'pipe', 'pipe'] });

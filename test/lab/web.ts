@@ -2,7 +2,7 @@ import { createHash, randomFillSync } from 'node:crypto';
 import * as fs from 'node:fs';
 import { join } from 'node:path';
 import type { Lab } from './lab.js';
-import { addressOf, WEB_SERVERS } from './topology.js';
+import { addressOf, bracketed, WEB_SERVERS } from './topology.js';
 
 export interface Sample {
   name: string;
@@ -78,7 +78,7 @@ http {
   uwsgi_temp_path ${state}/uwsgi;
   scgi_temp_path ${state}/scgi;
   server {
-    listen ${addressOf(node, 'servers')}:80 backlog=1024;
+${(['4', '6'] as const).map((family) => `    listen ${bracketed(addressOf(node, 'servers', family))}:80 backlog=1024;`).join('\n')}
     root ${content.root};
     location /get/ { limit_rate ${bytesPerSecond}; }
     location /put/ { dav_methods PUT; }
