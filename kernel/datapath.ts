@@ -5,22 +5,19 @@
 import { KernelError } from './error.js';
 import { attachInterface, detachInterface, interfaceIndex } from './interfaces.js';
 import { bpf, libc } from './native.js';
-import { loadObject } from './object.js';
+import { SpliceObject } from './object.js';
 import {
   allPinned,
   checkCgroup,
-  type MapName,
   makePinDirectory,
   mapInfo,
   openPin,
-  type ProgramName,
-  programPin,
+  Pins,
   removePins,
 } from './pins.js';
 import {
   Counter,
   type CounterName,
-  ENTRY_SIZE,
   MAILBOX_SIZE,
   Timeout,
   type TimeoutName,
@@ -29,7 +26,14 @@ import {
 } from './record/layout.js';
 import { formatAddress, parseAddress } from './record/record.js';
 import { type EventHandler, EventRing } from './ring.js';
-import { mapArray, Table } from './table.js';
+import { MappedArray, Table } from './table.js';
+import {
+  mapsToReplace,
+  recover,
+  type UpgradeReport,
+  type UpgradeStep,
+  upgrade,
+} from './upgrade.js';
 
 /** skb mark of translated packets on their way out. */
 export const SPLICE_MARK = 0x53504c;
@@ -58,10 +62,14 @@ export interface DatapathOptions {
   interfaces: string[];
   /** nodeId() of this node. */
   node: number;
-  /** Splices that fit; fixed when the table is made. */
+  /** Splices that fit. A table of another size is copied into one of this; see resize(). */
   tableSize: number;
   /** Seconds; DEFAULT_TIMEOUTS where not given. */
   timeouts?: Partial<Record<TimeoutName, number>>;
+  /** Path of other compiled programs than those of this version. */
+  object?: string;
+  /** Told how far an upgrade has come. */
+  upgradeStep?: (step: UpgradeStep) => void;
 }
 
 /** The start that pinned it was not cut off before the table was whole. */
@@ -70,45 +78,49 @@ function initialised(pinPath: string): boolean {
   try {
     const tunables = Buffer.alloc(mapInfo(fd).valueSize);
     bpf().mapLookup(fd, Buffer.alloc(4), tunables);
-    // of another version, all is different; that is found out, and said, when it is opened
+    // of another version, all is different; what has become of its table is found out later
     return tunables.length !== TUNABLES_SIZE || tunables.readUInt32LE(TunablesOffset.mark) !== 0;
   } finally {
     libc.close(fd);
   }
 }
 
+/** Load the programs, with a table of their own, and pin everything. */
+function load(object: SpliceObject, options: DatapathOptions): void {
+  removePins(options.pinPath); // what a start that was cut off may have left
+  makePinDirectory(options.pinPath);
+  try {
+    object.load();
+    object.pin(options.pinPath, object.maps);
+    object.attachCgroup(options.pinPath, options.cgroup);
+  } catch (error) {
+    removePins(options.pinPath);
+    throw error;
+  }
+}
+
 export class Datapath {
   /** The table was there before: an earlier process made it. */
   readonly adopted: boolean;
-  readonly table: Table;
-  readonly #options: DatapathOptions;
-  readonly #tunables: DataView;
-  readonly #maps = new Map<string, number>();
+  readonly table = new Table();
+  /** The last time that other programs or another table took over, by this object's doing. */
+  upgraded: UpgradeReport | undefined;
+  #options: DatapathOptions;
+  #pins: Pins;
+  #mailbox: MappedArray | undefined;
+  #mapped: MappedArray | undefined;
+  #upgrading: Promise<unknown> = Promise.resolve();
 
   private constructor(options: DatapathOptions, adopted: boolean) {
     this.#options = options;
     this.adopted = adopted;
-    const entries = mapInfo(this.#map('entries'));
-    if (
-      entries.valueSize !== ENTRY_SIZE ||
-      mapInfo(this.#map('mailbox')).valueSize !== MAILBOX_SIZE ||
-      mapInfo(this.#map('tunables')).valueSize !== TUNABLES_SIZE ||
-      mapInfo(this.#map('counters')).maxEntries !== Object.keys(Counter).length
-    ) {
-      throw new KernelError(
-        'LAYOUT_CHANGED',
-        `the table pinned in ${options.pinPath} is of another version; remove that directory (its ` +
-          'splices end) and start again',
-      );
-    }
-    this.#tunables = new DataView(mapArray(this.#map('tunables'), TUNABLES_SIZE));
-    const mailbox = mapArray(this.#map('mailbox'), MAILBOX_SIZE);
-    this.table = new Table(entries.maxEntries, this.#program('table_op'), mailbox);
+    this.#pins = new Pins(options.pinPath);
   }
 
   /**
    * Adopt the datapath that is pinned under pinPath, or load one; then serve the interfaces. What the
-   * options say about node, timeouts and interfaces holds in either case; tableSize only for a new one.
+   * options say holds in either case. Where the pinned programs are of another version, those of this
+   * one take over, with the table as it is if they can, else with a copy of it; its splices go on.
    * @throws KernelError
    */
   static async open(options: DatapathOptions): Promise<Datapath> {
@@ -119,18 +131,20 @@ export class Datapath {
     checkCgroup(options.cgroup);
     for (const name of options.interfaces) interfaceIndex(name);
     const adopted = allPinned(options.pinPath) && initialised(options.pinPath);
-    if (!adopted) {
-      removePins(options.pinPath); // what a start that was cut off may have left
-      makePinDirectory(options.pinPath);
+    const datapath = new Datapath(options, adopted);
+    if (adopted) {
+      await recover({ ...options, step: options.upgradeStep });
+      await datapath.#become(options.tableSize);
+    } else {
+      const object = new SpliceObject(options.tableSize, options.object);
       try {
-        loadObject(options.pinPath, options.cgroup, options.tableSize);
-      } catch (error) {
-        removePins(options.pinPath);
-        throw error;
+        load(object, options);
+        datapath.#use();
+        datapath.#initialise(object.id);
+      } finally {
+        object.close();
       }
     }
-    const datapath = new Datapath(options, adopted);
-    if (!adopted) datapath.#initialise();
     datapath.#setTunable('node', options.node);
     datapath.setTimeouts(options.timeouts ?? {});
     datapath.serve(options.interfaces);
@@ -143,39 +157,75 @@ export class Datapath {
     removePins(pinPath);
   }
 
-  #pin(name: string): number {
-    let fd = this.#maps.get(name);
-    if (fd === undefined) {
-      fd = openPin(this.#options.pinPath, name);
-      this.#maps.set(name, fd);
+  /** Work with what these pins lead to. */
+  #use(pins: Pins = this.#pins): void {
+    const before = { pins: this.#pins, mailbox: this.#mailbox, mapped: this.#mapped };
+    this.#pins = pins;
+    this.#mapped = new MappedArray(pins.map('tunables'), TUNABLES_SIZE);
+    this.#mailbox = new MappedArray(pins.map('mailbox'), MAILBOX_SIZE);
+    const { maxEntries } = mapInfo(pins.map('entries'));
+    this.table.use(maxEntries, pins.program('table_op'), this.#mailbox);
+    if (before.pins !== pins) before.pins.close();
+    before.mailbox?.close();
+    before.mapped?.close();
+  }
+
+  /** Let this version's programs, and a table of this size, take over if others are pinned. */
+  async #become(tableSize: number): Promise<void> {
+    const { pinPath, cgroup, interfaces, upgradeStep } = this.#options;
+    const object = new SpliceObject(tableSize, this.#options.object);
+    try {
+      if (mapsToReplace(object, this.#pins).length === 0) {
+        this.#use();
+        if (this.#tunables.getBigUint64(TunablesOffset.objectId, true) === object.id) return;
+      }
+      const switched = (pins: Pins): void => this.#use(pins);
+      const step = upgradeStep;
+      this.upgraded = await upgrade(object, { pinPath, cgroup, interfaces, step, switched });
+    } finally {
+      object.close();
     }
-    return fd;
   }
 
-  #map(name: MapName): number {
-    return this.#pin(name);
+  /**
+   * Change the size of the table while its splices go on: its entries are copied, so both have to fit
+   * into memory for the while.
+   * @throws KernelError TABLE_TOO_SMALL when there are more splices; then all is as it was
+   */
+  async resize(tableSize: number): Promise<void> {
+    const turn = this.#upgrading.then(async () => {
+      if (tableSize !== this.table.size) await this.#become(tableSize);
+    });
+    this.#upgrading = turn.catch(() => undefined);
+    await turn;
   }
 
-  #program(name: ProgramName): number {
-    return this.#pin(programPin(name));
+  get #tunables(): DataView {
+    if (!this.#mapped) throw new RangeError('the datapath is not open');
+    return this.#mapped.view;
   }
 
   #setTunable(name: keyof typeof TunablesOffset, value: number): void {
     this.#tunables.setUint32(TunablesOffset[name], value, true);
   }
 
-  #initialise(): void {
+  #initialise(object: bigint): void {
     const microseconds = BigInt(Date.now()) * 1000n + ((process.hrtime.bigint() / 1000n) % 1000n);
     this.#tunables.setBigUint64(TunablesOffset.incarnation, microseconds, true);
     this.#setTunable('tableSize', this.table.size);
     this.#setTunable('sweepMs', SWEEP_MS);
     this.table.initialise();
+    this.#tunables.setBigUint64(TunablesOffset.objectId, object, true);
     this.#setTunable('mark', SPLICE_MARK); // last: it says that the table is whole
   }
 
   /** Attach to these interfaces, in place of what an earlier version left there. */
   serve(interfaces: string[]): void {
-    const programs = { ingress: this.#program('ingress'), egress: this.#program('egress') };
+    this.#options = { ...this.#options, interfaces };
+    const programs = {
+      ingress: this.#pins.program('ingress'),
+      egress: this.#pins.program('egress'),
+    };
     for (const name of interfaces) attachInterface(name, programs);
   }
 
@@ -192,6 +242,14 @@ export class Datapath {
     this.#setTunable('epoch', epoch);
   }
 
+  /** What goes to the kernel's trace pipe: 0 nothing, 1 drops, 2 and changes of state, 3 and packets. */
+  get debugLevel(): number {
+    return this.#tunables.getUint32(TunablesOffset.debugLevel, true);
+  }
+  set debugLevel(level: number) {
+    this.#setTunable('debugLevel', level);
+  }
+
   /** Seconds per state; those not named get their default. */
   setTimeouts(timeouts: Partial<Record<TimeoutName, number>>): void {
     for (const [name, index] of Object.entries(Timeout) as [TimeoutName, number][]) {
@@ -203,7 +261,7 @@ export class Datapath {
 
   /** The virtual addresses, whose packets the guard may hold back. */
   setGuard(addresses: string[]): void {
-    const map = this.#map('guard');
+    const map = this.#pins.map('guard');
     const wanted = new Map(
       addresses.map((address) => {
         const key = Buffer.alloc(ADDRESS_SIZE);
@@ -245,7 +303,7 @@ export class Datapath {
     const values = Buffer.alloc(8 * bpf().possibleCpus());
     const key = Buffer.alloc(4);
     key.writeUInt32LE(Counter[name]);
-    bpf().mapLookup(this.#map('counters'), key, values);
+    bpf().mapLookup(this.#pins.map('counters'), key, values);
     let sum = 0n;
     for (let at = 0; at < values.length; at += 8) sum += values.readBigUInt64LE(at);
     return Number(sum);
@@ -261,12 +319,11 @@ export class Datapath {
 
   /** Be the one consumer of the table's events. */
   watch(onEvents: EventHandler): { close(): void } {
-    return new EventRing(this.#map('events'), () => this.counter('events_lost'), onEvents);
+    return new EventRing(this.#pins.map('events'), () => this.counter('events_lost'), onEvents);
   }
 
   /** Let go of the descriptors; the datapath and its splices go on. */
   close(): void {
-    for (const fd of this.#maps.values()) libc.close(fd);
-    this.#maps.clear();
+    this.#pins.close();
   }
 }

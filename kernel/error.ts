@@ -9,6 +9,7 @@ export type KernelErrorCode =
   | 'NO_CGROUP'
   | 'NO_INTERFACE'
   | 'LAYOUT_CHANGED'
+  | 'TABLE_TOO_SMALL'
   | 'SYSTEM_CALL';
 
 /** What the kernel or its libraries refused, with a sentence that says what to do. */

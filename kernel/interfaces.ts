@@ -1,5 +1,5 @@
 /** The programs on the served interfaces: clsact filters, which live on with no process. */
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { callFailed, errnoName, KernelError } from './error.js';
 import { bpf, libc, sizeOf } from './native.js';
 
@@ -65,4 +65,18 @@ export function detachInterface(name: string): void {
   const ifindex: number = libc.ifNameToIndex(name);
   if (!ifindex) return;
   for (const [, attachPoint] of DIRECTIONS) bpf().tcDetach(hook(ifindex, attachPoint), options());
+}
+
+/** Interfaces of the present network namespace whose packets that program sees first. */
+export function servedBy(programId: number): string[] {
+  const names = readFileSync('/proc/self/net/dev', 'latin1').match(/^ *[^:\s]+(?=:)/gm) ?? [];
+  return names
+    .map((name) => name.trim())
+    .filter((name) => {
+      const found = options();
+      const ifindex: number = libc.ifNameToIndex(name);
+      return (
+        bpf().tcQuery(hook(ifindex, BPF_TC_INGRESS), found) === 0 && found.prog_id === programId
+      );
+    });
 }

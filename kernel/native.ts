@@ -65,16 +65,36 @@ function bindLibbpf() {
     objectClose: bpf.func('void bpf_object__close(void *object)'),
     findMap: bpf.func('void *bpf_object__find_map_by_name(void *object, const char *name)'),
     findProgram: bpf.func('void *bpf_object__find_program_by_name(void *object, const char *name)'),
+    objectBtf: bpf.func('void *bpf_object__btf(void *object)'),
+    nextMap: bpf.func('void *bpf_object__next_map(void *object, void *map)'),
+    mapName: bpf.func('const char *bpf_map__name(void *map)'),
+    mapType: bpf.func('int bpf_map__type(void *map)'),
+    mapKeySize: bpf.func('uint32_t bpf_map__key_size(void *map)'),
+    mapValueSize: bpf.func('uint32_t bpf_map__value_size(void *map)'),
+    mapMaxEntries: bpf.func('uint32_t bpf_map__max_entries(void *map)'),
+    mapFlags: bpf.func('uint32_t bpf_map__map_flags(void *map)'),
+    mapKeyType: bpf.func('uint32_t bpf_map__btf_key_type_id(void *map)'),
+    mapValueType: bpf.func('uint32_t bpf_map__btf_value_type_id(void *map)'),
+    mapIsInternal: bpf.func('bool bpf_map__is_internal(void *map)'),
+    mapReuse: bpf.func('int bpf_map__reuse_fd(void *map, int fd)'),
+    btfOfKernel: bpf.func('void *btf__load_from_kernel_by_id(uint32_t id)'),
+    btfRaw: bpf.func('const void *btf__raw_data(void *btf, _Out_ uint32_t *size)'),
+    btfFree: bpf.func('void btf__free(void *btf)'),
     mapSetMaxEntries: bpf.func('int bpf_map__set_max_entries(void *map, uint32_t n)'),
     mapPin: bpf.func('int bpf_map__pin(void *map, const char *path)'),
     programPin: bpf.func('int bpf_program__pin(void *program, const char *path)'),
-    attachCgroup: bpf.func('void *bpf_program__attach_cgroup(void *program, int cgroup)'),
     attachIter: bpf.func(
       'void *bpf_program__attach_iter(void *program, const bpf_iter_attach_opts *o)',
     ),
+    programFd: bpf.func('int bpf_program__fd(void *program)'),
     mapFd: bpf.func('int bpf_map__fd(void *map)'),
     linkPin: bpf.func('int bpf_link__pin(void *link, const char *path)'),
     linkDestroy: bpf.func('int bpf_link__destroy(void *link)'),
+    linkCreate: bpf.func(
+      'int bpf_link_create(int program, int target, int attach_type, const void *opts)',
+    ),
+    objPin: bpf.func('int bpf_obj_pin(int fd, const char *path)'),
+    linkUpdate: bpf.func('int bpf_link_update(int link, int program, const void *opts)'),
     objGet: bpf.func('int bpf_obj_get(const char *path)'),
     mapLookup: bpf.func('int bpf_map_lookup_elem(int fd, const void *key, void *value)'),
     mapUpdate: bpf.func(
@@ -119,6 +139,12 @@ export const libc = {
   setsockopt: c.func(
     'int setsockopt(int fd, int level, int name, const void *value, uint32_t length)',
   ),
+  flock: c.func('int flock(int fd, int operation)'),
+  syscall: c.func('long syscall(long number, long a, long b, long c)'),
+  ioctl: c.func('int ioctl(int fd, unsigned long request, void *argument)'),
+  sendto: c.func(
+    'intptr_t sendto(int fd, const void *data, size_t length, int flags, const void *to, uint32_t n)',
+  ),
   ifNameToIndex: c.func('uint32_t if_nametoindex(const char *name)'),
 };
 
@@ -141,6 +167,19 @@ export function mapShared(fd: number, length: number, protection: number, at = 0
 /** Memory behind a pointer, as an ArrayBuffer that shares it. */
 export function memory(pointer: Pointer, length: number): ArrayBuffer {
   return koffi.view(pointer, length);
+}
+
+const MEMBARRIER = process.arch === 'arm64' ? 283 : 324;
+const MEMBARRIER_CMD_GLOBAL = 1;
+const GRACE_MS = 50;
+
+/**
+ * Return when every eBPF program that runs now has ended: a grace period of RCU, which is what
+ * membarrier(2) is made of. Where it is refused (nohz_full), programs have long ended after a pause.
+ */
+export function programsEnded(): void {
+  if (Number(libc.syscall(MEMBARRIER, MEMBARRIER_CMD_GLOBAL, 0, 0)) === 0) return;
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, GRACE_MS);
 }
 
 export const sizeOf = (type: string): number => koffi.sizeof(type);

@@ -1,15 +1,25 @@
-/** Loads the compiled eBPF object into the kernel and pins what it is made of. */
-import { existsSync } from 'node:fs';
+/** The compiled eBPF object: what it holds, loading it into the kernel, pinning what it is made of. */
+import { createHash } from 'node:crypto';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { Btf } from './btf.js';
 import { errnoName, KernelError } from './error.js';
 import { bpf, libc, type Pointer, sizeOf } from './native.js';
-import { LINKS, MAPS, PROGRAMS, programPin } from './pins.js';
+import {
+  CGROUP_LINKS,
+  type CgroupLink,
+  mapPin,
+  PROGRAMS,
+  type ProgramName,
+  programPin,
+  TEXT_LINK,
+} from './pins.js';
 
 const O_RDONLY = 0;
 
 /** The object that the build made, beside the compiled program or under dist/ of the sources. */
-function objectPath(): string {
+function builtObject(): string {
   const here = fileURLToPath(new URL('.', import.meta.url));
   const candidates = [join(here, 'splice.bpf.o'), join(here, '../dist/kernel/splice.bpf.o')];
   const found = candidates.find((path) => existsSync(path));
@@ -21,52 +31,102 @@ function check(error: number, what: string): void {
   if (error < 0) throw new KernelError('SYSTEM_CALL', `${what}: ${errnoName(error)}`);
 }
 
-function attachAndPin(object: Pointer, pinPath: string, cgroup: string): void {
-  const library = bpf();
-  const cgroupFd: number = libc.open(cgroup, O_RDONLY);
-  if (cgroupFd < 0) throw new KernelError('NO_CGROUP', `${cgroup} cannot be opened`);
-  const entries = library.mapFd(library.findMap(object, 'entries'));
-  const linkInfo = Buffer.alloc(16); // union bpf_iter_link_info: map.map_fd
-  linkInfo.writeUInt32LE(entries, 0);
-  const links: Record<(typeof LINKS)[number], Pointer> = {
-    link_getsockopt: library.attachCgroup(
-      library.findProgram(object, 'splice_getsockopt'),
-      cgroupFd,
-    ),
-    link_setsockopt: library.attachCgroup(
-      library.findProgram(object, 'splice_setsockopt'),
-      cgroupFd,
-    ),
-    table: library.attachIter(library.findProgram(object, 'dump_table'), {
-      sz: sizeOf('bpf_iter_attach_opts'),
-      link_info: linkInfo,
-      link_info_len: linkInfo.length,
-    }),
-  };
-  libc.close(cgroupFd);
-  for (const name of LINKS) {
-    if (!links[name])
-      throw new KernelError('OBJECT_REFUSED', `${name}: the kernel refused to attach`);
-    check(library.linkPin(links[name], join(pinPath, name)), `pinning ${name}`);
-    library.linkDestroy(links[name]); // the pin holds it
+/** BPF_CGROUP_GETSOCKOPT, BPF_CGROUP_SETSOCKOPT (linux/bpf.h). */
+const ATTACH_TYPES: Record<CgroupLink, number> = { link_getsockopt: 21, link_setsockopt: 22 };
+
+/** Let a loaded program answer the splice calls of a cgroup's sockets; the link is pinned. */
+export function attachToCgroup(
+  program: number,
+  link: CgroupLink,
+  cgroup: string,
+  pin: string,
+): void {
+  const target: number = libc.open(cgroup, O_RDONLY);
+  if (target < 0) throw new KernelError('NO_CGROUP', `${cgroup} cannot be opened`);
+  try {
+    const fd: number = bpf().linkCreate(program, target, ATTACH_TYPES[link], null);
+    if (fd < 0) {
+      throw new KernelError(
+        'OBJECT_REFUSED',
+        `${link}: the kernel refused to attach: ${errnoName(fd)}`,
+      );
+    }
+    const error: number = bpf().objPin(fd, pin);
+    libc.close(fd);
+    check(error, `pinning ${link}`);
+  } finally {
+    libc.close(target);
   }
 }
 
-/**
- * Load the object with a table of tableSize splices, attach its socket options to the cgroup and pin
- * everything under pinPath.
- * @throws KernelError OBJECT_REFUSED when the kernel does not take the programs
- */
-export function loadObject(pinPath: string, cgroup: string, tableSize: number): void {
-  const library = bpf();
-  const object: Pointer = library.objectOpen(objectPath(), null);
-  if (!object) throw new KernelError('NO_OBJECT', 'splice.bpf.o cannot be read; run npm run build');
-  try {
+/** A map as the object declares it. */
+export interface ObjectMap {
+  name: string;
+  pointer: Pointer;
+  type: number;
+  keySize: number;
+  valueSize: number;
+  maxEntries: number;
+  flags: number;
+  keyType: number;
+  valueType: number;
+}
+
+export class SpliceObject {
+  /** Tells one build from another: the first 8 octets of the SHA-256 of the file. */
+  readonly id: bigint;
+  readonly maps: ObjectMap[];
+  readonly btf: Btf;
+  readonly #object: Pointer;
+
+  /** Splices that its table will hold. */
+  readonly tableSize: number;
+
+  /** @param path of another object than the one built with this version */
+  constructor(tableSize: number, path = builtObject()) {
+    const library = bpf();
+    this.tableSize = tableSize;
+    this.id = createHash('sha256').update(readFileSync(path)).digest().readBigUInt64LE(0);
+    this.#object = library.objectOpen(path, null);
+    if (!this.#object)
+      throw new KernelError('NO_OBJECT', `${path} cannot be read; run npm run build`);
     const sizes = { entries: tableSize, free_slots: tableSize, legs: 2 * tableSize };
     for (const [name, size] of Object.entries(sizes)) {
-      library.mapSetMaxEntries(library.findMap(object, name), size);
+      library.mapSetMaxEntries(library.findMap(this.#object, name), size);
     }
-    const error: number = library.objectLoad(object);
+    this.btf = Btf.ofLibrary(library.objectBtf(this.#object));
+    this.maps = [...this.#maps()];
+  }
+
+  *#maps(): Generator<ObjectMap> {
+    const library = bpf();
+    for (let map: Pointer = null; ; ) {
+      map = library.nextMap(this.#object, map) as Pointer;
+      if (!map) return;
+      // global variables: nothing in them that other programs could go on with
+      if (library.mapIsInternal(map)) continue;
+      yield {
+        name: library.mapName(map),
+        pointer: map,
+        type: library.mapType(map),
+        keySize: library.mapKeySize(map),
+        valueSize: library.mapValueSize(map),
+        maxEntries: library.mapMaxEntries(map),
+        flags: library.mapFlags(map),
+        keyType: library.mapKeyType(map),
+        valueType: library.mapValueType(map),
+      };
+    }
+  }
+
+  /** Let the programs use a map that is there, in place of one of their own. */
+  reuse(map: ObjectMap, fd: number): void {
+    check(bpf().mapReuse(map.pointer, fd), `taking over ${map.name}`);
+  }
+
+  /** @throws KernelError OBJECT_REFUSED when the kernel does not take the programs */
+  load(): void {
+    const error: number = bpf().objectLoad(this.#object);
     if (error < 0) {
       throw new KernelError(
         'OBJECT_REFUSED',
@@ -74,15 +134,40 @@ export function loadObject(pinPath: string, cgroup: string, tableSize: number): 
           'and CAP_BPF and CAP_NET_ADMIN, are needed',
       );
     }
-    for (const name of MAPS) {
-      check(library.mapPin(library.findMap(object, name), join(pinPath, name)), `pinning ${name}`);
+  }
+
+  /** Pin the programs, these maps, and the table as text. */
+  pin(directory: string, maps: ObjectMap[]): void {
+    const library = bpf();
+    for (const { name, pointer } of maps) {
+      check(library.mapPin(pointer, join(directory, mapPin(name))), `pinning ${name}`);
     }
     for (const name of PROGRAMS) {
-      const pin = join(pinPath, programPin(name));
-      check(library.programPin(library.findProgram(object, name), pin), `pinning ${name}`);
+      const pin = join(directory, programPin(name));
+      check(library.programPin(library.findProgram(this.#object, name), pin), `pinning ${name}`);
     }
-    attachAndPin(object, pinPath, cgroup);
-  } finally {
-    library.objectClose(object);
+    const linkInfo = Buffer.alloc(16); // union bpf_iter_link_info: map.map_fd
+    linkInfo.writeUInt32LE(library.mapFd(library.findMap(this.#object, 'entries')), 0);
+    const link: Pointer = library.attachIter(library.findProgram(this.#object, 'dump_table'), {
+      sz: sizeOf('bpf_iter_attach_opts'),
+      link_info: linkInfo,
+      link_info_len: linkInfo.length,
+    });
+    if (!link)
+      throw new KernelError('OBJECT_REFUSED', `${TEXT_LINK}: the kernel refused to attach`);
+    check(library.linkPin(link, join(directory, TEXT_LINK)), `pinning ${TEXT_LINK}`);
+    library.linkDestroy(link); // the pin holds it
+  }
+
+  /** Attach the splice calls to the sockets of a cgroup. */
+  attachCgroup(directory: string, cgroup: string): void {
+    for (const [link, program] of Object.entries(CGROUP_LINKS) as [CgroupLink, ProgramName][]) {
+      const fd: number = bpf().programFd(bpf().findProgram(this.#object, program));
+      attachToCgroup(fd, link, cgroup, join(directory, link));
+    }
+  }
+
+  close(): void {
+    bpf().objectClose(this.#object);
   }
 }

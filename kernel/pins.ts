@@ -1,32 +1,67 @@
 /** The pinned maps, programs and links of one datapath: names, opening, removal. */
-import { existsSync, mkdirSync, readdirSync, rmdirSync, statfsSync, unlinkSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  renameSync,
+  rmdirSync,
+  statfsSync,
+  unlinkSync,
+} from 'node:fs';
 import { dirname, join } from 'node:path';
 import { callFailed, errnoName, KernelError } from './error.js';
-import { bpf, errno } from './native.js';
+import { bpf, errno, libc } from './native.js';
 
 /** statfs(2) types. */
 const BPF_FS_MAGIC = 0xcafe4a11;
 const CGROUP2_SUPER_MAGIC = 0x63677270;
 
-export const MAPS = [
+/** The table and what stands or falls with it: another size or layout means all of these anew. */
+export const TABLE_MAPS = [
   'entries',
   'legs',
   'free_slots',
   'tunables',
   'mailbox',
-  'counters',
-  'events',
-  'guard',
   'services',
   'sweep',
 ] as const;
+/** These outlive a table, as does every further map of the object. */
+const LASTING_MAPS = ['counters', 'events', 'guard'] as const;
+export const MAPS = [...TABLE_MAPS, ...LASTING_MAPS];
 export type MapName = (typeof MAPS)[number];
-export const PROGRAMS = ['ingress', 'egress', 'table_op'] as const;
+export const PROGRAMS = [
+  'ingress',
+  'egress',
+  'table_op',
+  'splice_getsockopt',
+  'splice_setsockopt',
+] as const;
 export type ProgramName = (typeof PROGRAMS)[number];
-export const LINKS = ['link_getsockopt', 'link_setsockopt', 'table'] as const;
+/** Links to the cgroup, and the program behind each. */
+export const CGROUP_LINKS = {
+  link_getsockopt: 'splice_getsockopt',
+  link_setsockopt: 'splice_setsockopt',
+} as const;
+export type CgroupLink = keyof typeof CGROUP_LINKS;
+/** The iterator: the table as text. */
+export const TEXT_LINK = 'table';
 
 export const programPin = (name: ProgramName): string => `prog_${name}`;
-const ALL = [...MAPS, ...PROGRAMS.map(programPin), ...LINKS];
+/** Maps that user space has no name for are pinned too: other programs may go on with them. */
+const FURTHER = 'map_';
+export const mapPin = (name: string): string =>
+  (MAPS as string[]).includes(name) ? name : FURTHER + name;
+
+const ALL = [...MAPS, ...PROGRAMS.map(programPin), ...Object.keys(CGROUP_LINKS), TEXT_LINK];
+
+/**
+ * Below the pin path, while other programs or another table take over: made ready, with nothing done
+ * yet; the new programs take over, and there is no way back; all is moved, only the pins are not. Each
+ * becomes the next by renaming it, which is atomic, so a start finds one of them at most.
+ */
+export const STAGES = ['next', 'taking_over', 'taken_over'] as const;
+export type Stage = (typeof STAGES)[number];
 
 /** Make the directory for the pins. @throws KernelError NO_BPFFS when it does not lie on a bpffs */
 export function makePinDirectory(path: string): void {
@@ -56,17 +91,26 @@ export function allPinned(path: string): boolean {
   return ALL.every((name) => existsSync(join(path, name)));
 }
 
+const isOurs = (name: string): boolean => ALL.includes(name) || name.startsWith(FURTHER);
+
 /** Remove every pin, and the directory. What they held ends unless something else refers to it. */
 export function removePins(path: string): void {
   if (!existsSync(path)) return;
+  for (const stage of STAGES) removePins(join(path, stage));
   for (const name of readdirSync(path)) {
-    if ((ALL as string[]).includes(name)) unlinkSync(join(path, name));
+    if (isOurs(name)) unlinkSync(join(path, name));
   }
   try {
     rmdirSync(path);
   } catch {
     // somebody else's pins are in it
   }
+}
+
+/** Pins that take the place of those of the same names in another directory. */
+export function movePins(from: string, to: string): void {
+  for (const name of readdirSync(from)) renameSync(join(from, name), join(to, name));
+  rmdirSync(from);
 }
 
 /** Descriptor of a pinned object. */
@@ -76,9 +120,73 @@ export function openPin(path: string, name: string): number {
   return fd;
 }
 
+/** Descriptors of pinned objects, each opened when it is first asked for. */
+export class Pins {
+  readonly #directories: string[];
+  readonly #open = new Map<string, number>();
+
+  /** @param directories looked through in this order */
+  constructor(...directories: string[]) {
+    this.#directories = directories;
+  }
+
+  has(name: string): boolean {
+    return this.#directories.some((path) => existsSync(join(path, name)));
+  }
+
+  get(name: string): number {
+    let fd = this.#open.get(name);
+    if (fd === undefined) {
+      const [last] = this.#directories.slice(-1);
+      const path = this.#directories.find((p) => existsSync(join(p, name))) ?? last;
+      fd = openPin(path, name);
+      this.#open.set(name, fd);
+    }
+    return fd;
+  }
+
+  map(name: MapName): number {
+    return this.get(name);
+  }
+
+  program(name: ProgramName): number {
+    return this.get(programPin(name));
+  }
+
+  close(): void {
+    for (const fd of this.#open.values()) libc.close(fd);
+    this.#open.clear();
+  }
+}
+
+export interface MapInfo {
+  type: number;
+  keySize: number;
+  valueSize: number;
+  maxEntries: number;
+  flags: number;
+  /** 0 where the map carries no types. */
+  btf: number;
+  keyType: number;
+  valueType: number;
+}
+
 /** struct bpf_map_info (linux/bpf.h): what is needed of it. */
-export function mapInfo(fd: number): { valueSize: number; maxEntries: number } {
+export function mapInfo(fd: number): MapInfo {
   const info = Buffer.alloc(88);
   if (bpf().mapInfo(fd, info, [info.length])) throw callFailed('reading map info', errno());
-  return { valueSize: info.readUInt32LE(12), maxEntries: info.readUInt32LE(16) };
+  const [type, , keySize, valueSize, maxEntries, flags] = new Uint32Array(
+    info.buffer,
+    info.byteOffset,
+    6,
+  );
+  const [btf, keyType, valueType] = [64, 68, 72].map((at) => info.readUInt32LE(at));
+  return { type, keySize, valueSize, maxEntries, flags, btf, keyType, valueType };
+}
+
+/** Kernel's id of a loaded program. */
+export function programId(fd: number): number {
+  const info = Buffer.alloc(8); // struct bpf_prog_info: type, id
+  if (bpf().mapInfo(fd, info, [info.length])) throw callFailed('reading program info', errno());
+  return info.readUInt32LE(4);
 }

@@ -1,12 +1,11 @@
 /** The splice table in bulk: work is put into the mailbox and done by the table_op program. */
-import { mapShared, memory, Protection } from './native.js';
+import { libc, mapShared, memory, type Pointer, Protection } from './native.js';
 import { runProgram } from './program.js';
 import {
   BATCH_ITEM_SIZE,
   BATCH_ITEMS,
   BatchItemOffset,
   LiveOffset,
-  MAILBOX_SIZE,
   MailboxOffset,
   Operation,
   OperationFlag,
@@ -16,10 +15,25 @@ import { RecordView } from './record/record.js';
 
 const PAGE = 4096;
 
-/** Map a one-element mmapable array. */
-export function mapArray(fd: number, size: number): ArrayBuffer {
-  const length = Math.ceil(size / PAGE) * PAGE;
-  return memory(mapShared(fd, length, Protection.READ_WRITE), length);
+/** The value of a one-element array, mapped. */
+export class MappedArray {
+  readonly bytes: Uint8Array;
+  readonly view: DataView;
+  readonly #pointer: Pointer;
+  readonly #length: number;
+
+  constructor(fd: number, size: number) {
+    this.#length = Math.ceil(size / PAGE) * PAGE;
+    this.#pointer = mapShared(fd, this.#length, Protection.READ_WRITE);
+    const shared = memory(this.#pointer, this.#length);
+    this.bytes = new Uint8Array(shared, 0, size);
+    this.view = new DataView(shared, 0, size);
+  }
+
+  /** What was got from it must not be used any more. */
+  close(): void {
+    libc.munmap(this.#pointer, this.#length);
+  }
 }
 
 /** A splice, and what only the kernel that owns it knows of it. */
@@ -38,19 +52,25 @@ export interface Entry {
 export const PROBES_MAX = 3;
 
 export class Table {
-  /** Splices that fit. */
-  readonly size: number;
-  readonly #program: number;
-  readonly #bytes: Uint8Array;
-  readonly #view: DataView;
+  #size = 0;
+  #program = -1;
+  #bytes: Uint8Array = new Uint8Array();
+  #view: DataView = new DataView(new ArrayBuffer(0));
+  #round = 0;
   readonly #packet = Buffer.alloc(64); // the program wants a packet and does not look at it
 
-  /** @param program descriptor of table_op; @param mailbox the mapped mailbox */
-  constructor(size: number, program: number, mailbox: ArrayBuffer) {
-    this.size = size;
+  /** Work on this table from now on; a walk that is under way begins anew. */
+  use(size: number, program: number, mailbox: MappedArray): void {
+    this.#size = size;
     this.#program = program;
-    this.#bytes = new Uint8Array(mailbox, 0, MAILBOX_SIZE);
-    this.#view = new DataView(mailbox, 0, MAILBOX_SIZE);
+    this.#bytes = mailbox.bytes;
+    this.#view = mailbox.view;
+    this.#round++;
+  }
+
+  /** Splices that fit. */
+  get size(): number {
+    return this.#size;
   }
 
   #set(field: number, value: number): void {
@@ -72,12 +92,15 @@ export class Table {
   /** Run an operation that walks the table, chunk by chunk; yields how many each chunk found. */
   *#walk(operation: number, flags = 0, argument = 0): Generator<number> {
     let cursor = 0;
+    let round = this.#round;
     do {
+      if (round !== this.#round) cursor = 0;
+      round = this.#round;
       this.#set(MailboxOffset.cursor, cursor);
       this.#run(operation, flags, argument);
       cursor = this.#get(MailboxOffset.cursor);
       yield this.#get(MailboxOffset.count);
-    } while (cursor !== 0);
+    } while (cursor !== 0 || round !== this.#round);
   }
 
   #item(index: number): number {

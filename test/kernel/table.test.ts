@@ -369,7 +369,7 @@ real('one cat of the pinned iterator shows the table in the old columns', () => 
 
 real('a new process adopts table, incarnation and splices', async () => {
   insert({ id: 1 });
-  const again = await Datapath.open({ ...options, tableSize: 5 });
+  const again = await Datapath.open(options);
   assert.is(again.adopted, true);
   assert.is(again.incarnation, datapath.incarnation);
   assert.is(again.table.size, SIZE);
