@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /** Runs in the balancer's namespace: the splice datapath, and a proxy that splices without looking. */
 import { createServer, type Socket } from 'node:net';
+import { networkInterfaces } from 'node:os';
 import { connect } from '../../kernel/connect.js';
 import { Datapath } from '../../kernel/datapath.js';
 import { detachInterface } from '../../kernel/interfaces.js';
@@ -32,6 +33,10 @@ const functions = {
     pins = pinPath;
     const options = { pinPath, cgroup, interfaces: [], node: 1, tableSize: TABLE_SIZE };
     datapath = await Datapath.open(options);
+  },
+  /** The interfaces have their carrier; before that there is no route. */
+  up() {
+    return INTERFACES.every((name) => networkInterfaces()[name]);
   },
   /** Put the programs on the interfaces. */
   serve() {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 import { join } from 'node:path';
 import { command, type Lab } from '../../test/lab/lab.js';
+import { NODE_MAC } from '../../test/support/packet.js';
 import { Helper } from '../helper.js';
 import type { BalancerFunctions } from './balancer.js';
 
@@ -71,6 +72,7 @@ export class Bed {
     const bed = new Bed(lab);
     const pinPath = join(lab.mount('bpf', 'balancer/bpf'), 'datapath');
     await bed.balancer.call('open', pinPath, lab.group('balancer'));
+    await lab.until('links', 5, () => bed.balancer.call('up'));
     return bed;
   }
 
@@ -101,6 +103,7 @@ function build(lab: Lab): void {
     const gateway = { client: 1, balancer: undefined, server: 2 }[node];
     lab.ip(node, [
       'link set lo up',
+      ...(node === 'balancer' ? [`link set cli address ${NODE_MAC}`] : []),
       ...mine.flatMap(({ net, device, host }) => [
         `address add ${address(4, net, host)}/24 dev ${device}`,
         `address add ${address(6, net, host)}/64 dev ${device} nodad`,

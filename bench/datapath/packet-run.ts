@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
 /** One packet through the ingress program again and again, in the balancer's namespace. */
-import { networkInterfaces } from 'node:os';
 import { join } from 'node:path';
 import type { Datapath } from '../../kernel/datapath.js';
 import { bpf, libc } from '../../kernel/native.js';
@@ -60,12 +59,12 @@ export function nanosecondsPerPacket(
   pinPath: string,
   repeats: number,
 ): Nanoseconds {
-  const [result] = datapath.table.insert(mirror());
+  const splice = mirror();
+  const [result] = datapath.table.insert(splice);
   if (result !== 0) throw new Error(`the splice could not be inserted: ${result}`);
   const program: number = bpf().objGet(join(pinPath, 'prog_ingress'));
   const context = Buffer.alloc(SkBuff.size);
   context.writeUInt32LE(libc.ifNameToIndex(DEVICE), SkBuff.ifindex);
-  const mac = networkInterfaces()[DEVICE]?.[0].mac as string;
   try {
     const run = (port: number, wanted: number): number => {
       const packet = frame({
@@ -77,7 +76,6 @@ export function nanosecondsPerPacket(
         options: [{ nop: true }, { nop: true }, { timestamp: [1000, 1000] }],
         payload: Buffer.alloc(1448),
         ttl: 255,
-        mac,
       });
       const samples: number[] = [];
       for (let i = 0; i < repeats / REPEATS_EACH; i++) {
@@ -93,6 +91,6 @@ export function nanosecondsPerPacket(
     return { hit: run(HIT_PORT, TC_ACT_REDIRECT), miss: run(MISS_PORT, TC_ACT_OK) };
   } finally {
     libc.close(program);
-    datapath.table.delete(mirror());
+    datapath.table.delete(splice);
   }
 }
