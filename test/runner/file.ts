@@ -8,6 +8,7 @@
  */
 import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
+import { PATIENCE } from '../support/patience.js';
 import { killAll, processesMarked, RUN_MARK } from './processes.js';
 
 export interface FileOptions {
@@ -29,9 +30,9 @@ export interface FileResult {
 
 const DEADLINE_DEFAULT_SECONDS = 60;
 /** Between uvu's summary and the end of the process. */
-const EXIT_GRACE_MS = 5000;
+const EXIT_GRACE_MS = 5000 * PATIENCE;
 /** Between SIGTERM, on which a test may clean up, and SIGKILL. */
-const KILL_GRACE_MS = 2000;
+const KILL_GRACE_MS = 2000 * PATIENCE;
 const OUTPUT_BYTES_MAX = 512 * 1024;
 
 /**
@@ -107,7 +108,7 @@ export async function runFile(root: string, file: string): Promise<FileResult> {
   child.stderr.on('data', collect);
   const deadlineTimer = setTimeout(
     () => stop(`not done after its deadline of ${options.deadlineSeconds} s`),
-    options.deadlineSeconds * 1000,
+    options.deadlineSeconds * 1000 * PATIENCE,
   );
 
   const ended = await new Promise<{ code: number | null; signal: string | null }>((resolve) => {
@@ -120,7 +121,7 @@ export async function runFile(root: string, file: string): Promise<FileResult> {
   clearTimeout(deadlineTimer);
   clearTimeout(graceTimer);
 
-  const survivors = await killAll(() => processesMarked(mark), KILL_GRACE_MS, 500);
+  const survivors = await killAll(() => processesMarked(mark), KILL_GRACE_MS, 500 * PATIENCE);
   running.delete(mark);
   if (survivors.length > 0 && problems.length === 0) {
     problems.push(
