@@ -11,6 +11,7 @@ export function describe(s: StatusResult): string[] {
     ...columns([
       ['role', ROLE_MEANS[s.role]],
       ['guard', describeGuard(guard)],
+      ['serves', describeInterfaces(s.interfaces)],
       ['kernel', `${count(table.live)} splices of at most ${count(table.size)}${full(table)}`],
       [
         'caches',
@@ -55,6 +56,11 @@ function describeGuard({ state, remaining_ms, held, addresses }: StatusResult['g
     releasing: `off in ${span(remaining_ms)}`,
   }[state];
   return held === 0 ? so : `${so}; ${counted(held, 'packet')} held back so far`;
+}
+
+function describeInterfaces({ served, unserved }: StatusResult['interfaces']): string {
+  const without = unserved.map(({ name, why }) => `NOT ${plain(name)}: ${plain(why)}`);
+  return [served.join(', ') || 'no interface', ...without].join('; ');
 }
 
 function full({ live, size }: StatusResult['table']): string {

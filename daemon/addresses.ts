@@ -1,29 +1,23 @@
-// Which addresses this node has now, and how an address is written.
+// Which addresses this node has now.
 import { readFileSync } from 'node:fs';
 import { networkInterfaces } from 'node:os';
-import { formatAddress, parseAddress } from '../kernel/record/record.js';
+import { plainAddress } from '../kernel/endpoint.js';
+import { formatAddress } from '../kernel/record/record.js';
 
 // include/uapi/linux/if_addr.h, as /proc/net/if_inet6 shows them
 const IFA_F_OPTIMISTIC = 0x04;
 const IFA_F_DADFAILED = 0x08;
 const IFA_F_TENTATIVE = 0x40;
 
-/** As RFC 5952 wants it; an IPv4-mapped address is the IPv4 address. Throws RangeError. */
-export function canonical(address: string): string {
-  const bytes = new Uint8Array(16);
-  parseAddress(address, bytes);
-  return formatAddress(bytes);
-}
-
 /**
- * Those of the addresses (canonical) that stand on an interface of this host which is up and has a
+ * Those of the addresses (as plainAddress writes them) that stand on an interface of this host which is up and has a
  * carrier. An IPv6 address of which duplicate detection has not made sure yet, or which it found on
  * another node, is not here: nobody would be told of it (RFC 4862 section 5.4).
  */
 export function present(addresses: readonly string[]): string[] {
   const mine = new Set<string>();
   for (const list of Object.values(networkInterfaces())) {
-    for (const { address } of list ?? []) mine.add(canonical(address));
+    for (const { address } of list ?? []) mine.add(plainAddress(address));
   }
   for (const address of doubtful()) mine.delete(address);
   return addresses.filter((address) => mine.has(address));

@@ -30,6 +30,7 @@ export interface KernelSettings {
   readonly interfaces: readonly string[];
   readonly tableSize: number; // splices
   readonly timeouts: Partial<Record<TimeoutName, number>>; // seconds
+  readonly debugLevel: number;
   readonly pinPath: string;
   readonly cgroup: string;
 }
@@ -130,6 +131,7 @@ function kernelSettings(kernel: Section, problems: Problems): KernelSettings {
     interfaces: [...interfaces],
     tableSize: kernel.value('TableSize', 131072),
     timeouts,
+    debugLevel: kernel.value('DebugLevel', 0),
     pinPath: kernel.value('PinPath', '/sys/fs/bpf/spliced'),
     cgroup: kernel.value<string>('Cgroup') ?? cgroupRoot(kernel, problems),
   };

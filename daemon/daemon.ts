@@ -16,6 +16,7 @@ import { ControlServer } from './control/server.js';
 import { DaemonError } from './error.js';
 import { Follower } from './follower.js';
 import { Handover } from './handover.js';
+import { checkInterfaces, InterfaceWatch } from './interfaces.js';
 import type { Log } from './log.js';
 import { Ownership } from './ownership.js';
 import { changes } from './reload.js';
@@ -35,6 +36,7 @@ export class Daemon {
   /** Set while it starts, and from then on. */
   private parts: Parts | undefined;
   private stopping = false;
+  private reloading: Promise<void> = Promise.resolve();
   /** The engine has been in sync once: what the peers owned at this start is known. */
   private caughtUp = false;
 
@@ -57,8 +59,9 @@ export class Daemon {
   }
 
   private async bringUp(parts: Parts): Promise<void> {
-    const { datapath, follower, ownership, sync, watch, track } = parts;
+    const { datapath, follower, ownership, sync, watch, track, interfaces } = parts;
     ownership.start();
+    interfaces.start();
     watch.start();
     // A daemon that is restarted on the active node must not make VRRP think ill of it.
     track.write(watch.here.length > 0 ? 'inSync' : 'outOfSync');
@@ -71,7 +74,7 @@ export class Daemon {
       {
         adopted: datapath.adopted,
         incarnation: datapath.incarnation.toString(),
-        interfaces: this.settings.kernel.interfaces,
+        interfaces: parts.interfaces.status.served,
         table: datapath.table.size,
       },
       datapath.adopted ? 'ready, with the table that was there' : 'ready, with a new table',
@@ -88,9 +91,11 @@ export class Daemon {
   private async letGo(parts: Parts): Promise<void> {
     const { watch, control, ownership, follower, sync, link, datapath, track } = parts;
     watch.stop();
+    parts.interfaces.stop();
     await control.close();
     await ownership.stop();
     await follower.stop();
+    await this.reloading;
     // With no daemon nobody commits: VRRP should not choose this node. The active one stays.
     if (watch.here.length === 0 && track.state !== undefined) track.write('outOfSync');
     sync.stop();
@@ -102,20 +107,46 @@ export class Daemon {
 
   /** SIGHUP. A file with an error changes nothing. */
   reload(): void {
+    this.reloading = this.reloading.then(() => this.readAgain());
+  }
+
+  private async readAgain(): Promise<void> {
     const { parts } = this;
     if (!parts || this.stopping) return;
     try {
       const change = changes(this.settings, loadSettings(this.settings.file));
       const { settings } = change;
-      parts.datapath.setTimeouts({ ...settings.kernel.timeouts });
-      parts.datapath.setGuard([...settings.failover.virtualAddresses]);
+      const { kernel, failover } = settings;
+      parts.datapath.setTimeouts({ ...kernel.timeouts });
+      parts.datapath.debugLevel = kernel.debugLevel;
+      parts.datapath.setGuard([...failover.virtualAddresses]);
       this.settings = settings;
-      parts.watch.replace(settings.failover.virtualAddresses);
+      parts.interfaces.replace(kernel.interfaces);
+      parts.watch.replace(failover.virtualAddresses);
+      await this.resize(parts);
       const { applied, needsRestart } = change;
       this.log.info({ applied, needsRestart }, 'configuration read again');
     } catch (error) {
       const { message } = error as Error;
       this.log.error({ problems: message.split('\n') }, 'configuration not read again: as before');
+    }
+  }
+
+  /** The table as large as the settings say; where it cannot be, settings that say how large it is. */
+  private async resize({ datapath }: Parts): Promise<void> {
+    const { log, settings } = this;
+    const { size } = datapath.table;
+    const { tableSize } = settings.kernel;
+    if (tableSize === size) return;
+    const began = performance.now();
+    try {
+      await datapath.resize(tableSize);
+      const took_ms = Math.round(performance.now() - began);
+      log.info({ code: 'TABLE_RESIZED', from: size, to: tableSize, took_ms }, 'table resized');
+    } catch (error) {
+      const { message } = error as Error;
+      this.settings = { ...settings, kernel: { ...settings.kernel, tableSize: size } };
+      log.error({ code: 'TABLE_NOT_RESIZED', size, wanted: tableSize, why: message }, 'as before');
     }
   }
 
@@ -133,11 +164,10 @@ export class Daemon {
       }),
     });
     try {
-      const datapath = await Datapath.open({
-        ...settings.kernel,
-        interfaces: [...settings.kernel.interfaces],
-        node,
-      });
+      checkInterfaces(settings.kernel.interfaces);
+      // the interfaces are the watch's: it takes what is there, and what comes
+      const datapath = await Datapath.open({ ...settings.kernel, interfaces: [], node });
+      datapath.debugLevel = settings.kernel.debugLevel;
       let datagrams = 0;
       const link = await openLink({
         ...settings.multicast,
@@ -164,6 +194,7 @@ export class Daemon {
       const watch = new AddressWatch(settings.failover.virtualAddresses, (here, before) =>
         this.addressesChanged(here, before),
       );
+      const interfaces = new InterfaceWatch(settings.kernel.interfaces, datapath, log);
       const ownership = new Ownership({
         datapath,
         sync,
@@ -193,6 +224,7 @@ export class Daemon {
         follower,
         ownership,
         handover,
+        interfaces,
         control: () => control,
       });
       verbs = {
@@ -208,7 +240,8 @@ export class Daemon {
           void this.stop();
         },
       };
-      return { control, datapath, link, sync, follower, ownership, track, watch, handover };
+      const served = { watch, interfaces };
+      return { control, datapath, link, sync, follower, ownership, track, handover, ...served };
     } catch (error) {
       await control.close(0);
       throw error;

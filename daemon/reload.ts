@@ -13,15 +13,16 @@ const NEEDS_RESTART: Readonly<Record<string, (s: Settings) => unknown>> = {
   ACKWindowSize: (s) => s.sync.ackWindowSize,
   StartupResync: (s) => s.sync.startupResync,
   Multicast: (s) => s.multicast,
-  'Kernel Interface': (s) => s.kernel.interfaces,
-  TableSize: (s) => s.kernel.tableSize,
   PinPath: (s) => s.kernel.pinPath,
   Cgroup: (s) => s.kernel.cgroup,
   TrackFile: (s) => s.failover.trackFile,
 };
 
 const AT_RUN_TIME: Readonly<Record<string, (s: Settings) => unknown>> = {
+  'Kernel Interface': (s) => s.kernel.interfaces,
+  TableSize: (s) => s.kernel.tableSize,
   Timeouts: (s) => s.kernel.timeouts,
+  DebugLevel: (s) => s.kernel.debugLevel,
   PurgeTimeout: (s) => s.sync.purgeTimeoutMs,
   VirtualAddress: (s) => s.failover.virtualAddresses,
   GuardTimeout: (s) => s.failover.guardTimeoutMs,
@@ -45,7 +46,7 @@ export function changes(before: Settings, after: Settings): Changes {
     settings: {
       ...before,
       sync: { ...before.sync, purgeTimeoutMs: after.sync.purgeTimeoutMs },
-      kernel: { ...before.kernel, timeouts: after.kernel.timeouts },
+      kernel: { ...after.kernel, pinPath: before.kernel.pinPath, cgroup: before.kernel.cgroup },
       failover: { ...after.failover, trackFile: before.failover.trackFile },
     },
   };

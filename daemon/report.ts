@@ -13,6 +13,7 @@ import {
 import type { ControlServer } from './control/server.js';
 import type { Follower } from './follower.js';
 import type { Handover } from './handover.js';
+import type { InterfaceWatch } from './interfaces.js';
 import type { Ownership } from './ownership.js';
 import { externalSize } from './records.js';
 
@@ -24,6 +25,7 @@ export interface ReportParts {
   readonly follower: Follower;
   readonly ownership: Ownership;
   readonly handover: Handover;
+  readonly interfaces: InterfaceWatch;
   readonly control: () => ControlServer;
 }
 
@@ -51,6 +53,7 @@ export class Report {
         held: datapath.counter('guard_held'),
         addresses: failover.virtualAddresses,
       },
+      interfaces: this.parts.interfaces.status,
       table: { live, size: datapath.table.size },
       internal: { entries: sync.internal.size, limit: sync.internal.limit },
       external: { entries: externalSize(sync), limit: hashLimit },
@@ -98,7 +101,7 @@ export class Report {
   }
 
   private runtime(claims: Readonly<Record<string, number>>): Values {
-    const { follower, ownership, control } = this.parts;
+    const { follower, ownership, interfaces, control } = this.parts;
     const memory = process.memoryUsage();
     return {
       uptime_ms: this.uptime,
@@ -107,14 +110,18 @@ export class Report {
       slab_bytes: memory.arrayBuffers,
       ...follower.counters,
       ...ownership.counters,
+      ...interfaces.counters,
       ...claims,
       ...prefixed('control', control().counters),
     };
   }
 
   private warnings(live: number): string[] {
-    const { sync, datapath, follower, ownership } = this.parts;
+    const { sync, datapath, follower, ownership, interfaces } = this.parts;
     const warnings: string[] = [];
+    for (const { name, why } of interfaces.status.unserved) {
+      warnings.push(`${name} is not served: ${why}; its packets are not translated until it is`);
+    }
     const peers = sync.peers();
     if (!peers.some((peer) => peer.alive)) {
       warnings.push(
@@ -125,7 +132,7 @@ export class Report {
       warnings.push('not in sync yet: this node should not become active (splicectl request)');
     }
     if (live * 10 > datapath.table.size * 9) {
-      warnings.push('the kernel table is over 90 % full: raise TableSize and restart');
+      warnings.push('the kernel table is over 90 % full: raise TableSize and send SIGHUP');
     }
     if (sync.internal.size >= sync.internal.limit) {
       warnings.push('the internal cache is full: raise HashLimit and restart');

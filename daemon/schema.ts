@@ -1,8 +1,8 @@
 // spliced.conf as a table. The names are conntrackd's where conntrackd has the directive. What the
 // contract names and this version does not do yet is refused by name, never passed over.
 import { type Directive, type Schema, types } from '../config/index.js';
+import { plainAddress } from '../kernel/endpoint.js';
 import { Timeout } from '../kernel/record/layout.js';
-import { canonical } from './addresses.js';
 
 const LATER = 'not supported in this version';
 
@@ -21,7 +21,7 @@ function onlyNo(why: string): types.ValueType<boolean> {
 const virtualAddress: types.ValueType<string> = types.without(
   {
     expected: types.address.expected,
-    parse: (text) => (types.address.parse(text) === undefined ? undefined : canonical(text)),
+    parse: (text) => (types.address.parse(text) === undefined ? undefined : plainAddress(text)),
   },
   (address) =>
     /^fe[89ab]/.test(address)
@@ -93,6 +93,7 @@ export const SCHEMA: Schema = {
       Timeouts: {
         block: Object.fromEntries(Object.keys(Timeout).map((name) => [name, { args: [timeout] }])),
       },
+      DebugLevel: { args: [types.integer(0, 3)] },
       PinPath: { args: [types.path] },
       Cgroup: { args: [types.path] },
     },

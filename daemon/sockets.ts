@@ -1,7 +1,7 @@
 // TCP connections of this network namespace that live in user space, by sock_diag(7).
 import { createNetlink, type NetlinkSocket } from 'netlink';
+import { plainAddress } from '../kernel/endpoint.js';
 import { formatAddress } from '../kernel/record/record.js';
-import { canonical } from './addresses.js';
 
 const NETLINK_SOCK_DIAG = 4;
 const SOCK_DIAG_BY_FAMILY = 20;
@@ -33,7 +33,7 @@ async function dump(socket: NetlinkSocket, family: number): Promise<Buffer[]> {
  * the address.
  */
 export async function socketsOn(addresses: readonly string[]): Promise<number> {
-  const wanted = new Set(addresses.map(canonical));
+  const wanted = new Set(addresses.map(plainAddress));
   const socket = createNetlink(NETLINK_SOCK_DIAG);
   try {
     let count = 0;

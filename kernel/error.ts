@@ -8,6 +8,7 @@ export type KernelErrorCode =
   | 'NO_BPFFS'
   | 'NO_CGROUP'
   | 'NO_INTERFACE'
+  | 'NOT_ETHERNET'
   | 'LAYOUT_CHANGED'
   | 'TABLE_TOO_SMALL'
   | 'SYSTEM_CALL';

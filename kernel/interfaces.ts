@@ -1,12 +1,15 @@
 /** The programs on the served interfaces: clsact filters, which live on with no process. */
-import { readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { callFailed, errnoName, KernelError } from './error.js';
-import { bpf, libc, sizeOf } from './native.js';
+import { bpf, errno, libc, sizeOf } from './native.js';
 
 const BPF_TC_INGRESS = 1;
 const BPF_TC_EGRESS = 2;
 const BPF_TC_F_REPLACE = 1;
 const EEXIST = 17;
+const AF_INET = 2;
+const SOCK_DGRAM = 2;
+const SOCK_CLOEXEC = 0o2000000;
 const HANDLE = 1;
 const PRIORITY = 1;
 
@@ -30,19 +33,82 @@ function options(programFd = 0, flags = 0) {
   };
 }
 
-/** ifindex of an interface of the present network namespace. @throws KernelError NO_INTERFACE */
+/** Of struct ifreq: the name, then a struct sockaddr whose family is the hardware's type. */
+const IFREQ_SIZE = 40;
+const IFREQ_TYPE = 16;
+const SIOCGIFHWADDR = 0x8927;
+// include/uapi/linux/if_arp.h: the kinds whose packets begin with an Ethernet header
+const ARPHRD_ETHER = 1;
+const ARPHRD_LOOPBACK = 772;
+
+/** ARPHRD_ of an interface; by ioctl, since /sys may be that of another network namespace. */
+function hardwareType(name: string): number {
+  const fd: number = libc.socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) throw callFailed('opening a socket', errno());
+  const request = Buffer.alloc(IFREQ_SIZE);
+  request.write(name, 'latin1');
+  const failed = libc.ioctl(fd, SIOCGIFHWADDR, request) ? errno() : 0;
+  libc.close(fd);
+  if (failed) throw callFailed(`asking what kind of interface ${name} is`, failed);
+  return request.readUInt16LE(IFREQ_TYPE);
+}
+
+/**
+ * ifindex of an interface of the present network namespace that can be served.
+ * @throws KernelError NO_INTERFACE, NOT_ETHERNET
+ */
 export function interfaceIndex(name: string): number {
   const ifindex: number = libc.ifNameToIndex(name);
   if (!ifindex) {
     throw new KernelError('NO_INTERFACE', `interface ${name} does not exist; change Interface`);
   }
+  const type = hardwareType(name);
+  if (type !== ARPHRD_ETHER && type !== ARPHRD_LOOPBACK) {
+    throw new KernelError(
+      'NOT_ETHERNET',
+      `interface ${name} is not Ethernet (its type is ${type}): tunnels and the like cannot be ` +
+        'served; change Interface',
+    );
+  }
   return ifindex;
 }
 
 /**
- * Put the programs on an interface, in place of an older version, and let it forward: without that
- * the kernel finds no route for a translated packet.
- * @throws KernelError NO_INTERFACE
+ * ifindex where the programs are on an interface; undefined where they are not, or it is not there.
+ * An interface that has left the network namespace and come back has lost them, under one number.
+ */
+export function attachedIndex(name: string): number | undefined {
+  const ifindex: number = libc.ifNameToIndex(name);
+  if (!ifindex) return undefined;
+  for (const [, attachPoint] of DIRECTIONS) {
+    if (bpf().tcQuery(hook(ifindex, attachPoint), options()) < 0) return undefined;
+  }
+  return ifindex;
+}
+
+/** Only where it is not so yet: the kernel takes each writing of some of them for a change. */
+function setSysctl(path: string, value: string, from?: string): void {
+  const now = readFileSync(path, 'latin1').trim();
+  if (now !== value && (from === undefined || now === from)) writeFileSync(path, value);
+}
+
+/**
+ * Without forwarding the kernel finds no route for a translated packet. A router that is not told
+ * otherwise believes no router's advertisement: an interface that lived by them goes on to.
+ */
+function letForward(name: string): void {
+  const [ipv4, ipv6] = ['ipv4', 'ipv6'].map(
+    (family) => `/proc/sys/net/${family}/conf/${name.replaceAll('.', '/')}`,
+  );
+  setSysctl(`${ipv4}/forwarding`, '1');
+  if (!existsSync(ipv6)) return; // the kernel, or this interface, has no IPv6
+  setSysctl(`${ipv6}/accept_ra`, '2', '1');
+  setSysctl(`${ipv6}/forwarding`, '1');
+}
+
+/**
+ * Put the programs on an interface, in place of an older version, and let it forward.
+ * @throws KernelError NO_INTERFACE, NOT_ETHERNET
  */
 export function attachInterface(name: string, programs: { ingress: number; egress: number }): void {
   const ifindex = interfaceIndex(name);
@@ -57,7 +123,7 @@ export function attachInterface(name: string, programs: { ingress: number; egres
       throw new KernelError('SYSTEM_CALL', `${direction} filter on ${name}: ${errnoName(error)}`);
     }
   }
-  writeFileSync(`/proc/sys/net/ipv4/conf/${name.replaceAll('.', '/')}/forwarding`, '1');
+  letForward(name);
 }
 
 /** Take the programs off an interface; one that is gone has none. */

@@ -71,6 +71,11 @@ export interface StatusResult {
     readonly held: number; // packets so far
     readonly addresses: readonly string[];
   };
+  readonly interfaces: {
+    readonly served: readonly string[];
+    /** Configured, and tried again whenever an interface comes. */
+    readonly unserved: readonly { readonly name: string; readonly why: string }[];
+  };
   readonly table: { readonly live: number; readonly size: number };
   readonly internal: { readonly entries: number; readonly limit: number };
   readonly external: { readonly entries: number; readonly limit: number };

@@ -61,6 +61,7 @@ const STATUS: StatusResult = {
   uptime_ms: 7_500_000,
   draining: false,
   guard: { state: 'off', remaining_ms: 0, held: 17, addresses: ['192.0.2.100'] },
+  interfaces: { served: ['eth0', 'eth1'], unserved: [] },
   table: { live: 1204, size: 131072 },
   internal: { entries: 1204, limit: 1048576 },
   external: { entries: 0, limit: 1048576 },
@@ -87,6 +88,7 @@ words('status of a healthy primary', () => {
 
 role    primary: this node serves the virtual addresses
 guard   off; 17 packets held back so far
+serves  eth0, eth1
 kernel  1,204 splices of at most 131,072 (0 %)
 caches  internal 1,204 (ours), external 0 (of peers), at most 1,048,576 each
 events  none lost
@@ -106,6 +108,7 @@ words('status of a backup in trouble says so in its first lines', () => {
     guard: { ...STATUS.guard, state: 'armed', held: 0 },
     table: { live: 950, size: 1000 },
     events_lost: 3,
+    interfaces: { served: ['eth0'], unserved: [{ name: 'eth1', why: 'it does not exist' }] },
     warnings: ['lb-b has been silent for 12 s: is spliced running there?'],
     peers: [
       {
@@ -127,6 +130,7 @@ words('status of a backup in trouble says so in its first lines', () => {
   assert.match(all, '(95 % FULL: raise TableSize)');
   assert.match(all, 'armed: packets of unknown connections to 192.0.2.100 get no reset');
   assert.match(all, '3 lost, then read anew');
+  assert.match(all, 'serves  eth0; NOT eth1: it does not exist\n');
   assert.match(all, 'handing over: no new connections');
   assert.match(all, 'NO       2,000 records, 1.5 s');
   assert.match(all, 'never');

@@ -63,6 +63,7 @@ Kernel {
   Interface eth0
   Interface eth1
   TableSize 1024
+  DebugLevel 2
   Timeouts { established 432000  finwait 120  timewait 2m }
   PinPath /sys/fs/bpf/x
   Cgroup /sys/fs/cgroup/x
@@ -102,6 +103,7 @@ Failover {
     kernel: {
       interfaces: ['eth0', 'eth1'],
       tableSize: 1024,
+      debugLevel: 2,
       timeouts: { established: 432000, finwait: 120, timewait: 120 },
       pinPath: '/sys/fs/bpf/x',
       cgroup: '/sys/fs/cgroup/x',

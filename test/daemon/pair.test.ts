@@ -164,10 +164,10 @@ else {
       lab.a.config,
       config
         .replace('GuardTimeout 2', 'GuardTimeout 3')
-        .replace('TableSize 4096', 'TableSize 8192'),
+        .replace('HashLimit 4096', 'HashLimit 8192'),
     );
     await lab.a.signal('SIGHUP', false);
-    await lab.until('the log', async () => lab.a.log.includes('"needsRestart":["TableSize"]'));
+    await lab.until('the log', async () => lab.a.log.includes('"needsRestart":["HashLimit"]'));
     assert.match(lab.a.log, '"applied":["GuardTimeout"]');
     writeFileSync(lab.a.config, 'Sync {');
     await lab.a.signal('SIGHUP', false);

@@ -64,10 +64,11 @@ export class Node {
 Kernel {
   Interface eth0
   TableSize 4096
+  Timeouts { probe 1h }
   PinPath ${this.pinPath}
   Cgroup ${this.lab.group(this.name)}
 }
-General { NodeName ${this.name} UNIX { Path ${this.socket} } }
+General { NodeName ${this.name} HashLimit 4096 UNIX { Path ${this.socket} } }
 Failover {
   VirtualAddress ${VIRTUAL} dev eth0
   VirtualAddress ${VIRTUAL6}
@@ -149,6 +150,12 @@ Failover {
       tableSize: 4096,
     });
     return this.datapath;
+  }
+
+  /** The same, where another process has changed the size of the table meanwhile. */
+  reopened(): Promise<Datapath> {
+    this.close();
+    return this.table();
   }
 
   /** Records of splices that could have been born on this node; client ports count up from 20000. */

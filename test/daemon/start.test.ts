@@ -4,6 +4,7 @@ import { spawnSync } from 'node:child_process';
 import { readFileSync, rmSync, statSync } from 'node:fs';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { command } from '../lab/lab.js';
 import { privileges } from '../support/privileges.js';
 import { Pair } from './pair.js';
 
@@ -31,12 +32,13 @@ else {
 
   start.before(() => {
     pair = new Pair();
+    command('ip', ['-n', pair.lab.namespace('a'), 'tuntap', 'add', 'tun0', 'mode', 'tun']);
   });
   start.after(() => pair?.remove());
 
   start('what it lacks is said in one sentence, with exit status 2', () => {
     const cases: [string, string, RegExp][] = [
-      ['eth0', 'eth7', /eth7 does not exist; change Interface/],
+      ['eth0', 'tun0', /interface tun0 is not Ethernet .*; change Interface/],
       [pair.a.pinPath, '/tmp/spliced', /not on a bpf file system/],
       [pair.lab.group('a'), '/tmp', /no cgroup v2 directory/],
       ['IPv4_interface 10.9.0.1', 'IPv4_interface 10.9.0.7', /no address 10.9.0.7/],
@@ -64,10 +66,10 @@ else {
   });
 
   start('-d tells why the daemon did not start', () => {
-    withConfig('eth0', 'eth7', () => {
+    withConfig('eth0', 'tun0', () => {
       const { status, err } = spliced('-d');
       assert.is(status, 2);
-      assert.match(err, 'eth7 does not exist');
+      assert.match(err, 'tun0 is not Ethernet');
     });
   });
 
