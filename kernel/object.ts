@@ -15,6 +15,7 @@ import {
   programPin,
   TEXT_LINK,
 } from './pins.js';
+import { kernelLacks } from './requirements.js';
 
 const O_RDONLY = 0;
 
@@ -126,12 +127,14 @@ export class SpliceObject {
 
   /** @throws KernelError OBJECT_REFUSED when the kernel does not take the programs */
   load(): void {
+    const lacking = kernelLacks();
+    if (lacking) throw new KernelError('OBJECT_REFUSED', lacking);
     const error: number = bpf().objectLoad(this.#object);
     if (error < 0) {
       throw new KernelError(
         'OBJECT_REFUSED',
-        `the kernel refused the splice programs (${errnoName(error)}); Linux 6.2 or later with BTF, ` +
-          'and CAP_BPF and CAP_NET_ADMIN, are needed',
+        `the kernel refused the splice programs (${errnoName(error)}); CAP_BPF, CAP_PERFMON and ` +
+          'CAP_NET_ADMIN are needed',
       );
     }
   }

@@ -1,5 +1,6 @@
 /** Is the datapath there? Told when it is first known, and whenever it changes; not in between. */
 import type { Logger } from 'pino';
+import { kernelLacks } from '../kernel/requirements.js';
 import { REFUSALS } from '../kernel/splice.js';
 
 export class Presence {
@@ -15,8 +16,11 @@ export class Presence {
     this.#there = there;
     if (there) this.#log.info('the datapath is there: splicing');
     else {
+      const lacking = kernelLacks();
       this.#log.warn(
-        `${REFUSALS.unavailable}: relaying everything in user space until it is; start spliced`,
+        lacking
+          ? `${lacking}: relaying everything in user space`
+          : `${REFUSALS.unavailable}: relaying everything in user space until it is; start spliced`,
       );
     }
   }

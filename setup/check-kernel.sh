@@ -4,8 +4,7 @@
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
 
-# bpf_rdonly_cast(), by which the sockopt programs read a tcp_sock, came with Linux 6.2.
-kernel_min=6.2
+kernel_min=6.1 # KERNEL_MIN of kernel/requirements.ts, which says why
 
 require_root
 
@@ -14,7 +13,7 @@ require_root
 release=$(uname -r)
 lowest=$(printf '%s\n%s\n' "$kernel_min" "${release%%-*}" | sort -V | head -n 1)
 [ "$lowest" = "$kernel_min" ] ||
-  missing "Linux $kernel_min or later is needed (eBPF socket options), and this is $release."
+  missing "Linux $kernel_min or later is needed for splicing, and this is $release."
 
 [ -r /sys/kernel/btf/vmlinux ] ||
   missing "this kernel has no BTF (/sys/kernel/btf/vmlinux); one built with CONFIG_DEBUG_INFO_BTF=y is needed."

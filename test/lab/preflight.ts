@@ -1,6 +1,6 @@
 import * as fs from 'node:fs';
-import { release } from 'node:os';
 import { fileURLToPath } from 'node:url';
+import { kernelLacks } from '../../kernel/requirements.js';
 import { findCgroupRoot } from '../support/cgroup.js';
 
 const PROGRAMS: Record<string, string> = {
@@ -12,7 +12,6 @@ const PROGRAMS: Record<string, string> = {
   curl: 'curl',
 };
 const BUILT = ['kernel/splice.bpf.o', 'daemon/main.js', 'proxy/main.js', 'bin/splicectl.js'];
-const KERNEL_MIN: [number, number] = [6, 2];
 
 function onPath(program: string): boolean {
   const places = `${process.env.PATH ?? ''}:/usr/sbin:/sbin`.split(':');
@@ -24,13 +23,8 @@ export function whatIsMissing(): string | undefined {
   if (process.getuid?.() !== 0) {
     return 'The lab makes network namespaces and loads eBPF programs: run it as root.';
   }
-  const [major, minor] = release().split('.').map(Number);
-  if (major < KERNEL_MIN[0] || (major === KERNEL_MIN[0] && minor < KERNEL_MIN[1])) {
-    return `The splice programs need Linux ${KERNEL_MIN.join('.')} or newer, and this is ${release()}.`;
-  }
-  if (!fs.existsSync('/sys/kernel/btf/vmlinux')) {
-    return 'This kernel has no BTF (/sys/kernel/btf/vmlinux): it must be built with CONFIG_DEBUG_INFO_BTF.';
-  }
+  const lacking = kernelLacks();
+  if (lacking) return `The lab cannot run here: ${lacking}.`;
   if (!findCgroupRoot()) return 'No cgroup2 is mounted: mount -t cgroup2 none /sys/fs/cgroup.';
   for (const [program, debianPackage] of Object.entries(PROGRAMS)) {
     if (!onPath(program)) {
