@@ -12,10 +12,23 @@
 #define TC_ACT_OK 0
 #define TC_ACT_SHOT 2
 #define ETH_P_IP 0x0800
+#define ETH_P_IPV6 0x86dd
 #define ETH_HLEN 14
 #define PACKET_HOST 0
 #define AF_INET 2
-#define IPPROTO_TCP 6
+#define AF_INET6 10
+#define IPPROTO_HOPOPTS 0
+#define IPPROTO_FRAGMENT 44
+#define IPPROTO_ICMPV6 58
+#define IPPROTO_DSTOPTS 60
+#define VLAN_ID 0x0fff
+#define IP_DF 0x4000
+#define IP_MF 0x2000
+#define IP_OFFSET 0x1fff
+#define IPV4_HEADER 20
+#define IPV6_HEADER 40
+#define ECN_MASK 3	/* of TOS or traffic class; RFC 3168 section 5 */
+#define ECN_CE 3
 #define TCP_STATE_ESTABLISHED 1
 #define TCP_STATE_CLOSE 7
 #define TCP_STATE_LISTEN 10
@@ -24,6 +37,7 @@
 #define FULL_ERRNO 28		/* ENOSPC */
 #define ERRNO_NOENT 2
 #define ERRNO_AGAIN 11
+#define ERRNO_BUSY 16
 #define ERRNO_EXIST 17
 #define ERRNO_INVAL 22
 #define ERRNO_OPNOTSUPP 95
@@ -33,8 +47,11 @@
 #define TCP_FIN 0x01
 #define TCP_SYN 0x02
 #define TCP_RST 0x04
+#define TCP_PSH 0x08
 #define TCP_ACK 0x10
-
+#define TCP_AE 0x01	/* in the octet before the flags */
+#define TCP_ECE 0x40
+#define TCP_CWR 0x80
 
 /* Keep a value that fits a small power of two inside it, in a way that the verifier follows. */
 #define BOUND(value, mask)                                                                         \

@@ -3,7 +3,8 @@
 #ifndef SPLICE_INGRESS_H
 #define SPLICE_INGRESS_H
 
-#include "track.h"
+#include "pass.h"
+#include "icmp.h"
 
 /*
  * A packet for a virtual address that belongs to no splice. While this node is about to take over,
@@ -29,11 +30,19 @@ static __noinline int guard_verdict(struct __sk_buff *skb, struct packet *p)
 	}
 	if (bpf_ktime_get_ns() > t->guard_until_ns)
 		return TC_ACT_OK;
-	tuple.ipv4.saddr = p->ip.saddr;
-	tuple.ipv4.daddr = p->ip.daddr;
-	tuple.ipv4.sport = p->tuple.sport;
-	tuple.ipv4.dport = p->tuple.dport;
-	sk = bpf_skc_lookup_tcp(skb, &tuple, sizeof(tuple.ipv4), BPF_F_CURRENT_NETNS, 0);
+	if (p->v6) {
+		__builtin_memcpy(tuple.ipv6.saddr, p->tuple.saddr, 16);
+		__builtin_memcpy(tuple.ipv6.daddr, p->tuple.daddr, 16);
+		tuple.ipv6.sport = p->tuple.sport;
+		tuple.ipv6.dport = p->tuple.dport;
+		sk = bpf_skc_lookup_tcp(skb, &tuple, sizeof(tuple.ipv6), BPF_F_CURRENT_NETNS, 0);
+	} else {
+		tuple.ipv4.saddr = p->ip.saddr;
+		tuple.ipv4.daddr = p->ip.daddr;
+		tuple.ipv4.sport = p->tuple.sport;
+		tuple.ipv4.dport = p->tuple.dport;
+		sk = bpf_skc_lookup_tcp(skb, &tuple, sizeof(tuple.ipv4), BPF_F_CURRENT_NETNS, 0);
+	}
 	if (sk) {
 		state = sk->state;
 		bpf_sk_release(sk);
@@ -42,6 +51,22 @@ static __noinline int guard_verdict(struct __sk_buff *skb, struct packet *p)
 		return TC_ACT_OK;
 	count(SPLICE_CNT_GUARD_HELD);
 	return TC_ACT_SHOT;
+}
+
+/* A segment that belongs to no splice. */
+static __noinline int not_spliced(struct __sk_buff *skb, struct packet *p)
+{
+	struct listen_key key = {};
+	__u8 *options;
+
+	if ((p->flags & (TCP_SYN | TCP_ACK | TCP_RST)) == TCP_SYN && p->piece == PIECE_WHOLE) {
+		__builtin_memcpy(key.address, p->tuple.daddr, 16);
+		key.port = p->tuple.dport;
+		options = bpf_map_lookup_elem(&listeners, &key);
+		if (options && align_syn(skb, p, *options))
+			return TC_ACT_SHOT;
+	}
+	return guard_verdict(skb, p);
 }
 
 /*
@@ -54,35 +79,31 @@ static __always_inline int probe_sender(struct __sk_buff *skb, struct packet *p,
 					struct splice_entry *e, __u32 leg)
 {
 	struct splice_tunables *t = get_tunables();
-	struct scratch *s = get_scratch();
 	__u32 in = leg & 1, mine, theirs;
-	__s64 pseudo;
-	__u8 mac[12];
 
-	if (!t || !s)
+	if (!t)
 		return TC_ACT_SHOT;
 	count(SPLICE_CNT_SYN_PROBED);
 	shorten(e, bpf_ktime_get_ns(), t->timeout_ms[SPLICE_TIMEOUT_PROBE]);
-	if (p->payload)
-		return TC_ACT_SHOT;
 	theirs = e->live.seen[in] ? e->live.seen_end[in] : e->record.base[in];
 	mine = e->live.seen[in] ? e->live.seen_ack[in]
 				: e->record.base[1 - in] + e->record.seq_d[1 - in];
-	*(__be16 *)(s->after + 0) = p->tuple.dport;
-	*(__be16 *)(s->after + 2) = p->tuple.sport;
-	set_seq(s, mine - 1);
-	set_ack(s, theirs);
-	s->after[13] = TCP_ACK;
-	__builtin_memset(s->after + 20, OPT_NOP, 40);
-	if (bpf_skb_load_bytes(skb, 0, mac, 12) || bpf_skb_store_bytes(skb, 0, mac + 6, 6, 0) ||
-	    bpf_skb_store_bytes(skb, 6, mac, 6, 0) ||
-	    ip_write(skb, p, p->ip.daddr, p->ip.saddr, 64, &pseudo) ||
-	    tcp_write(skb, p->l4, p->header, pseudo)) {
-		count(SPLICE_CNT_DROP_STORE);
-		return TC_ACT_SHOT;
-	}
-	skb->mark = t->mark;
-	return bpf_redirect(skb->ifindex, 0);
+	return answer_segment(skb, p, mine - 1, theirs, TCP_ACK);
+}
+
+/*
+ * After a reset has torn the splice down, whoever still sends is told so (Symmetric TCP Splice thesis,
+ * section 5.1; RFC 9293 section 3.10.7.1): the reset that was passed on may have been lost. A reset that
+ * is sent again is passed on again.
+ */
+static __always_inline int late_segment(struct __sk_buff *skb, struct packet *p,
+					struct splice_entry *e)
+{
+	COUNT_DROP(LATE_RESET, e->record.id);
+	if (p->flags & TCP_ACK)
+		return answer_segment(skb, p, p->ack, 0, TCP_RST);
+	return answer_segment(skb, p, 0, p->seq + p->payload + !!(p->flags & TCP_FIN),
+			      TCP_RST | TCP_ACK);
 }
 
 static __always_inline int syn_on_entry(struct __sk_buff *skb, struct packet *p,
@@ -91,11 +112,13 @@ static __always_inline int syn_on_entry(struct __sk_buff *skb, struct packet *p,
 {
 	if (!control_finished(c))
 		return probe_sender(skb, p, e, ref->leg);
-	if (p->flags & TCP_ACK)
+	if (p->flags & TCP_ACK) {
+		COUNT_DROP(DROP_MALFORMED, ref->id);
 		return TC_ACT_SHOT;
+	}
 	count(SPLICE_CNT_SYN_REUSED);
 	entry_remove(e, ref->slot, ref->id, true);
-	return guard_verdict(skb, p);
+	return not_spliced(skb, p);
 }
 
 /*
@@ -103,8 +126,8 @@ static __always_inline int syn_on_entry(struct __sk_buff *skb, struct packet *p,
  * up to the end of its own data. Its sequence number must be the one that the socket expects next, or
  * the socket drops the news with the segment.
  */
-static __always_inline int local_copy(struct __sk_buff *skb, struct packet *p,
-				      struct splice_entry *e, __u32 leg)
+static __noinline int local_copy(struct __sk_buff *skb, struct packet *p, struct splice_entry *e,
+				 __u32 leg)
 {
 	struct scratch *s = get_scratch();
 	__u32 in = leg & 1, end = e->live.own_end[in];
@@ -112,13 +135,17 @@ static __always_inline int local_copy(struct __sk_buff *skb, struct packet *p,
 	if (!s)
 		return TC_ACT_SHOT;
 	__builtin_memcpy(s->after, s->before, sizeof(s->before));
+	if (p->payload && cut_payload(skb, p, 0)) {
+		COUNT_DROP(DROP_STORE, e->record.id);
+		return TC_ACT_SHOT;
+	}
 	set_seq(s, e->live.local_next[in]);
 	if (seq_after(p->ack, end))
 		set_ack(s, end);
 	s->after[13] = TCP_ACK;
 	*(__be16 *)(s->after + 18) = 0;
-	if (write_bare(skb, p)) {
-		count(SPLICE_CNT_DROP_STORE);
+	if (tcp_write(skb, p->l4, p->header, 0)) {
+		COUNT_DROP(DROP_STORE, e->record.id);
 		return TC_ACT_SHOT;
 	}
 	count(SPLICE_CNT_LOCAL_COPY);
@@ -136,6 +163,7 @@ static __always_inline int old_data(struct __sk_buff *skb, struct packet *p, str
 	struct scratch *s = get_scratch();
 	__u32 in = leg & 1;
 
+	take_in(e, in, p);
 	count(SPLICE_CNT_OLD_DATA);
 	if (owes_ack && !seq_before(p->ack, e->live.own_end[in]))
 		return local_copy(skb, p, e, in);
@@ -155,20 +183,26 @@ static __always_inline int splice_open_leg(struct __sk_buff *skb, struct packet 
 {
 	__u32 in = leg & 1;
 	bool acked = !seq_before(p->ack, e->live.own_end[in]);
-	bool was_acked = control_flags(c) & ACKED_FLAG(in);
-	bool carries = p->payload || p->flags & (TCP_FIN | TCP_RST);
+	bool carries = p->payload || p->flags & TCP_FIN;
 	bool told = e->live.copied & (1 << in);
+	enum forward_how how = acked ? 0 : FORWARD_CLAMP;
 
-	if (carries && seq_before(p->seq, e->record.base[in]) && !(p->flags & TCP_RST) &&
+	if (carries && seq_before(p->seq, e->record.base[in]) &&
 	    !(control_flags(c) & ACKED_FLAG(1 - in)))
 		return old_data(skb, p, e, in, !told);
-	if (acked && !was_acked)
-		control_add_flags(e, ACKED_FLAG(in));
 	if (told)
-		return forward(skb, p, e, in, acked ? 0 : FORWARD_CLAMP);
+		return forward(skb, p, e, in, how);
 	if (carries || acked) {
-		if (forward_copy(skb, p, e, in, acked ? 0 : FORWARD_CLAMP))
-			return forward(skb, p, e, in, acked ? 0 : FORWARD_CLAMP);
+		switch (forward_copy(skb, p, e, in, how)) {
+		case COPY_SENT:
+			break;
+		case COPY_NO_WAY:
+			return forward(skb, p, e, in, how);
+		default:
+			return TC_ACT_SHOT;
+		}
+	} else {
+		take_in(e, in, p);
 	}
 	if (acked)
 		e->live.copied |= 1 << in;
@@ -180,18 +214,56 @@ static __always_inline int handle_rst(struct __sk_buff *skb, struct packet *p,
 {
 	struct splice_tunables *t = get_tunables();
 	enum rst_verdict verdict = judge_rst(e, leg, p->seq);
+	bool known = receiver_known(e, leg);
+	__u64 now = bpf_ktime_get_ns();
+	int way;
 
 	if (verdict == RST_REFUSED || !t) {
-		count(SPLICE_CNT_RST_REFUSED);
+		COUNT_DROP(RST_REFUSED, e->record.id);
 		return TC_ACT_SHOT;
 	}
+	way = forward(skb, p, e, leg, 0);
+	if (way == TC_ACT_SHOT)
+		return way;
+	count(SPLICE_CNT_RST_RELAYED);
 	if (verdict == RST_BELIEVED && !control_finished(c)) {
+		e->live.last_seen_ns = now;
 		control_change(e, c, control_make((__u32)c + 1, control_flags(c) & ~FLAGS_OPEN,
 						  SPLICE_CLOSE, SPLICE_CLOSE));
-	} else if (!receiver_known(e, leg)) {
-		shorten(e, bpf_ktime_get_ns(), t->timeout_ms[SPLICE_TIMEOUT_PROBE]);
+	} else if (!known) {
+		shorten(e, now, t->timeout_ms[SPLICE_TIMEOUT_PROBE]);
 	}
-	count(SPLICE_CNT_RST_RELAYED);
+	return way;
+}
+
+/* A segment of a splice that translates. */
+static __always_inline int handle_active(struct __sk_buff *skb, struct packet *p,
+					 struct splice_entry *e, __u32 leg, control_t c)
+{
+	if (p->hops <= 1) {
+		COUNT_DROP(DROP_TTL, e->record.id);
+		return p->piece == PIECE_WHOLE ? answer_error(skb, p, ICMP_TTL, 0) : TC_ACT_SHOT;
+	}
+	if (p->piece != PIECE_WHOLE && !fragment_passes(e, c)) {
+		COUNT_DROP(DROP_FRAGMENT, e->record.id);
+		return TC_ACT_SHOT;
+	}
+	if ((p->tos & ECN_MASK) == ECN_CE && !leg_has_ecn(e, 1 - leg)) {
+		COUNT_DROP(DROP_ECN, e->record.id);
+		return TC_ACT_SHOT;
+	}
+	if (p->flags & TCP_RST)
+		return handle_rst(skb, p, e, leg, c);
+	if (!(p->flags & TCP_ACK)) {
+		COUNT_DROP(DROP_MALFORMED, e->record.id);
+		return TC_ACT_SHOT;
+	}
+	if (p->flags & TCP_FIN && !in_window(e, leg, p->seq)) {
+		COUNT_DROP(FIN_REFUSED, e->record.id);
+		return TC_ACT_SHOT;
+	}
+	if (control_flags(c) & OPEN_FLAG(leg))
+		return splice_open_leg(skb, p, e, leg, c);
 	return forward(skb, p, e, leg, 0);
 }
 
@@ -208,29 +280,14 @@ static __always_inline int handle_hit(struct __sk_buff *skb, struct packet *p,
 		if (!(p->flags & TCP_FIN))
 			return TC_ACT_OK;
 		/* a FIN now would close the socket before the splice takes over; it comes again */
-		count(SPLICE_CNT_HOLD_FIN);
+		COUNT_DROP(HOLD_FIN, ref->id);
 		return TC_ACT_SHOT;
 	}
 	if (p->flags & TCP_SYN)
 		return syn_on_entry(skb, p, e, ref, c);
-	if (p->ip.ttl <= 1) {
-		count(SPLICE_CNT_DROP_TTL);
-		return TC_ACT_SHOT;
-	}
-	if (p->flags & TCP_RST)
-		return handle_rst(skb, p, e, leg, c);
-	if (!(p->flags & TCP_ACK)) {
-		count(SPLICE_CNT_DROP_MALFORMED);
-		return TC_ACT_SHOT;
-	}
-	if (!follow_close(e, leg, p, c))
-		return TC_ACT_SHOT;
-	if (in_window(e, leg, p->seq))
-		learn(e, leg, p);
-	touch(e, bpf_ktime_get_ns());
-	if (control_flags(c) & OPEN_FLAG(leg))
-		return splice_open_leg(skb, p, e, leg, c);
-	return forward(skb, p, e, leg, 0);
+	if (control_torn(c) && !(p->flags & TCP_RST))
+		return late_segment(skb, p, e);
+	return handle_active(skb, p, e, leg, c);
 }
 
 #endif

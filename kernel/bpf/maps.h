@@ -79,6 +79,34 @@ struct {
 	__type(value, __u32);
 } services SEC(".maps");
 
+/* Listening addresses whose clients are not to negotiate certain options; see SPLICE_SO_ALIGN. */
+struct listen_key {
+	__u8 address[16];
+	__be16 port;
+	__u8 pad[2];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1024);
+	__type(key, struct listen_key);
+	__type(value, __u8);
+} listeners SEC(".maps");
+
+/* First fragments seen: the later ones carry no ports. The oldest give way. */
+struct fragment_key {
+	__u8 saddr[16];
+	__u8 daddr[16];
+	__u32 id;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 8192);
+	__type(key, struct fragment_key);
+	__type(value, struct splice_leg_ref);
+} fragments SEC(".maps");
+
 /* The service whose count a socket wants to read. */
 struct {
 	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
@@ -119,5 +147,22 @@ static __always_inline struct splice_tunables *get_tunables(void)
 
 	return bpf_map_lookup_elem(&tunables, &zero);
 }
+
+enum debug_level { DEBUG_DROPS = 1, DEBUG_STATES = 2, DEBUG_PACKETS = 3 };
+
+static __always_inline bool debugging(__u32 level)
+{
+	struct splice_tunables *t = get_tunables();
+
+	return t && t->debug_level >= level;
+}
+
+/* Count a packet that goes no further, under the name of its counter in the trace pipe too. */
+#define COUNT_DROP(name, id)                                                                       \
+	({                                                                                         \
+		count(SPLICE_CNT_##name);                                                          \
+		if (debugging(DEBUG_DROPS))                                                        \
+			bpf_printk("splice %llu: " #name, (__u64)(id));                            \
+	})
 
 #endif

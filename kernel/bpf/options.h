@@ -3,7 +3,7 @@
 #ifndef SPLICE_OPTIONS_H
 #define SPLICE_OPTIONS_H
 
-#include "packet.h"
+#include "write.h"
 
 #define OPT_END 0
 #define OPT_NOP 1
@@ -47,12 +47,19 @@ static __always_inline void edit_sack(__u8 *option, __u32 length, struct options
 	for (__u32 at = 2; at < 34; at += 4) {
 		if (at + 4 > length)
 			break;
-		store32(option + at, o->edit & EDIT_SACK_REMOVE
-					     ? bpf_htonl(0x01010101)
-					     : bpf_htonl(bpf_ntohl(load32(option + at)) + o->sack_d));
+		store32(option + at, bpf_htonl(bpf_ntohl(load32(option + at)) + o->sack_d));
 	}
-	if (o->edit & EDIT_SACK_REMOVE)
-		option[0] = option[1] = OPT_NOP;
+}
+
+/* Whatever its length: none of it may be taken for another option's beginning. */
+static __always_inline void blank_option(__u8 *option, __u32 length)
+{
+	for (__u32 at = 0; at < 40; at++) {
+		if (at >= length)
+			break;
+		option[at] = OPT_NOP;
+		asm volatile("" ::: "memory");	/* or clang makes it a call of memset */
+	}
 }
 
 static long option_step(__u32 index, void *context)
@@ -84,7 +91,9 @@ static long option_step(__u32 index, void *context)
 	}
 	if (option[0] == OPT_TIMESTAMP && length == TIMESTAMP_LENGTH) {
 		edit_timestamp(option, o);
-	} else if (option[0] == OPT_SACK && o->edit & (EDIT_SACK_ADD | EDIT_SACK_REMOVE)) {
+	} else if (option[0] == OPT_SACK && o->edit & EDIT_SACK_REMOVE) {
+		blank_option(option, length);
+	} else if (option[0] == OPT_SACK && o->edit & EDIT_SACK_ADD) {
 		edit_sack(option, length, o);
 	} else if (option[0] == OPT_SACK_PERMITTED && length == 2 && o->edit & EDIT_SACKOK_REMOVE) {
 		option[0] = option[1] = OPT_NOP;
@@ -114,6 +123,27 @@ static __always_inline void options_edit(struct scratch *s, struct packet *p)
 	o->position = 20;
 	o->end = p->header;
 	bpf_loop(40, option_step, NULL, 0);
+}
+
+/*
+ * Take options out of a SYN that the other leg cannot have: a client's on its way in (SPLICE_SO_ALIGN), or
+ * the proxy's own on its way out (SPLICE_MARK_ALIGN). Returns the verdict.
+ */
+static __noinline int align_syn(struct __sk_buff *skb, struct packet *p, __u32 options)
+{
+	struct scratch *s = get_scratch();
+
+	if (!s)
+		return TC_ACT_SHOT;
+	s->options.edit = (options & SPLICE_O_SACK0 ? EDIT_SACKOK_REMOVE : 0) |
+			  (options & SPLICE_O_TS0 ? EDIT_TS_REMOVE : 0);
+	options_edit(s, p);
+	if (options & SPLICE_O_ECN0) {
+		s->after[12] &= ~TCP_AE;
+		s->after[13] &= ~(TCP_ECE | TCP_CWR);
+	}
+	count(SPLICE_CNT_SYN_ALIGNED);
+	return tcp_write(skb, p->l4, p->header, 0) ? TC_ACT_SHOT : TC_ACT_OK;
 }
 
 #endif

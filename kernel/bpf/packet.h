@@ -1,9 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* One TCP segment: read from the packet, and written back with its checksums kept right. */
+/* One packet, read: its IP headers and, if it is a TCP segment, that one's. */
 #ifndef SPLICE_PACKET_H
 #define SPLICE_PACKET_H
 
 #include "maps.h"
+
+#define EXTENSIONS_MAX 4
+
+/* Which part of a fragmented datagram it is. */
+enum piece { PIECE_WHOLE, PIECE_FIRST, PIECE_LATER };
 
 /*
  * TCP header (RFC 9293 section 3.1), offsets as used below:
@@ -13,14 +18,23 @@
  */
 struct packet {
 	struct splice_tuple tuple;	/* as the packet has it, or turned round (outgoing) */
-	struct iphdr ip;
-	__u32 l4;		/* offset of the TCP header */
-	__u32 header;		/* its length with options */
+	union {
+		struct iphdr ip;
+		struct ipv6hdr ip6;
+	};
+	__u32 l4;		/* offset of what follows IP */
+	__u32 header;		/* length of the TCP header with options */
 	__u32 payload;
 	__u32 seq;
 	__u32 ack;
+	__u32 fragment;		/* identification, of pieces */
+	__u32 gso;		/* payload of each segment of a bundle, or 0 */
 	__u16 window;		/* as in the header, unscaled */
 	__u8 flags;
+	__u8 v6;
+	__u8 hops;		/* TTL or hop limit */
+	__u8 tos;		/* or traffic class */
+	__u8 piece;		/* enum piece */
 };
 
 /* What a walk over the options is to do, and what it found; see options.h. */
@@ -36,8 +50,15 @@ struct options {
 	__u8 malformed;		/* out: an option of length 0 or 1, or one past the header's end */
 };
 
-/* One TCP header before and after; the tail is room for the verifier's idea of option offsets. */
+/*
+ * What one packet's way through the programs needs: more than fits their stacks, and in map memory the
+ * verifier does not follow each value. before and after hold a TCP header; the tail of after is room for
+ * the verifier's idea of option offsets, and for a message of our own.
+ */
 struct scratch {
+	struct packet packet;
+	struct splice_leg_ref leg;	/* that the packet was found on */
+	struct bpf_fib_lookup fib;
 	__u8 before[64];
 	__u8 after[128];
 	struct options options;
@@ -50,7 +71,7 @@ struct {
 	__type(value, struct scratch);
 } scratch SEC(".maps");
 
-enum parsed { PARSED_TCP, PARSED_OTHER, PARSED_MALFORMED };
+enum parsed { PARSED_TCP, PARSED_ICMP, PARSED_LATER, PARSED_OTHER, PARSED_MALFORMED };
 
 static __always_inline struct scratch *get_scratch(void)
 {
@@ -71,6 +92,13 @@ static __always_inline __be32 ipv4_of(const __u8 *mapped)
 	return *(const __be32 *)(mapped + 12);
 }
 
+static __always_inline bool is_ipv4(const __u8 *address)
+{
+	const __be32 *words = (const __be32 *)address;
+
+	return !words[0] && !words[1] && words[2] == bpf_htonl(0xffff);
+}
+
 static __always_inline __be32 load32(const __u8 *p)
 {
 	return *(const __be32 *)p;
@@ -81,51 +109,127 @@ static __always_inline void store32(__u8 *p, __be32 value)
 	*(__be32 *)p = value;
 }
 
+/* A whole packet of a family whose fragments nobody has seen yet, at these offsets. */
+static __always_inline enum parsed read_ipv4(struct __sk_buff *skb, struct packet *p,
+					     bool outgoing, __u32 *end)
+{
+	__u32 total, offset;
+
+	if (bpf_skb_load_bytes(skb, ETH_HLEN, &p->ip, sizeof(p->ip)) || p->ip.version != 4)
+		return PARSED_OTHER;
+	if (p->ip.protocol != IPPROTO_TCP && p->ip.protocol != IPPROTO_ICMP)
+		return PARSED_OTHER;
+	if (p->ip.ihl < 5)
+		return PARSED_MALFORMED;
+	total = bpf_ntohs(p->ip.tot_len);
+	if (!total && skb->len > ETH_HLEN + 65535)	/* BIG TCP */
+		total = skb->len - ETH_HLEN;
+	if (total > skb->len - ETH_HLEN || total < p->ip.ihl * 4)
+		return PARSED_MALFORMED;
+	*end = ETH_HLEN + total;
+	p->v6 = 0;
+	p->l4 = ETH_HLEN + p->ip.ihl * 4;
+	p->hops = p->ip.ttl;
+	p->tos = p->ip.tos;
+	map_ipv4(outgoing ? p->tuple.daddr : p->tuple.saddr, p->ip.saddr);
+	map_ipv4(outgoing ? p->tuple.saddr : p->tuple.daddr, p->ip.daddr);
+	offset = bpf_ntohs(p->ip.frag_off);
+	p->fragment = p->ip.id;
+	p->piece = offset & IP_OFFSET ? PIECE_LATER : offset & IP_MF ? PIECE_FIRST : PIECE_WHOLE;
+	if (p->ip.protocol == IPPROTO_ICMP)
+		return p->piece == PIECE_WHOLE ? PARSED_ICMP : PARSED_OTHER;
+	return PARSED_TCP;
+}
+
 /*
- * Read the headers into p and s->before; s->after starts as a copy. Fragments and other protocols
- * are PARSED_OTHER: they go up the stack. outgoing turns the tuple round, so that it finds the leg.
+ * Extension headers that say something to the hops or to the receiver (RFC 8200) may stand before TCP;
+ * one that steers the packet elsewhere may not: such a packet is the stack's.
+ */
+static __always_inline enum parsed read_ipv6(struct __sk_buff *skb, struct packet *p,
+					     bool outgoing, __u32 *end)
+{
+	__u8 extension[8], next;
+
+	if (bpf_skb_load_bytes(skb, ETH_HLEN, &p->ip6, sizeof(p->ip6)) || p->ip6.version != 6)
+		return PARSED_OTHER;
+	*end = ETH_HLEN + IPV6_HEADER + bpf_ntohs(p->ip6.payload_len);
+	if (!p->ip6.payload_len && skb->len > ETH_HLEN + IPV6_HEADER + 65535)	/* BIG TCP */
+		*end = skb->len;
+	if (*end > skb->len)
+		return PARSED_MALFORMED;
+	p->v6 = 1;
+	p->l4 = ETH_HLEN + IPV6_HEADER;
+	p->hops = p->ip6.hop_limit;
+	p->tos = p->ip6.priority << 4 | p->ip6.flow_lbl[0] >> 4;
+	__builtin_memcpy(outgoing ? p->tuple.daddr : p->tuple.saddr, &p->ip6.saddr, 16);
+	__builtin_memcpy(outgoing ? p->tuple.saddr : p->tuple.daddr, &p->ip6.daddr, 16);
+	p->piece = PIECE_WHOLE;
+	next = p->ip6.nexthdr;
+	for (int i = 0; i <= EXTENSIONS_MAX; i++) {
+		if (next == IPPROTO_TCP)
+			return PARSED_TCP;
+		if (next == IPPROTO_ICMPV6)
+			return p->piece == PIECE_WHOLE ? PARSED_ICMP : PARSED_OTHER;
+		if (next != IPPROTO_HOPOPTS && next != IPPROTO_DSTOPTS && next != IPPROTO_FRAGMENT)
+			return PARSED_OTHER;
+		if (p->l4 + 8 > *end || bpf_skb_load_bytes(skb, p->l4, extension, sizeof(extension)))
+			return PARSED_MALFORMED;
+		if (next == IPPROTO_FRAGMENT) {
+			__u16 offset = extension[2] << 8 | extension[3];
+
+			p->fragment = load32(extension + 4);
+			if (offset & 0xfff8)
+				p->piece = PIECE_LATER;
+			else if (offset & 1)
+				p->piece = PIECE_FIRST;
+			p->l4 += 8;
+			if (p->piece == PIECE_LATER)
+				return extension[0] == IPPROTO_TCP ? PARSED_TCP : PARSED_OTHER;
+		} else {
+			p->l4 += (extension[1] + 1) * 8;
+		}
+		next = extension[0];
+	}
+	return PARSED_OTHER;
+}
+
+/*
+ * Read the headers into p and s->before; s->after starts as a copy. Other protocols are PARSED_OTHER:
+ * they go up the stack. outgoing turns the tuple round, so that it finds the leg. Of PARSED_LATER,
+ * a fragment without a TCP header, only the addresses are read, and of PARSED_ICMP the IP header.
  */
 static __always_inline enum parsed packet_read(struct __sk_buff *skb, struct packet *p,
 					       struct scratch *s, bool outgoing)
 {
-	__u32 ip_header, total, options;
+	enum parsed parsed = PARSED_OTHER;
+	__u32 end = 0, options;
 
-	if (skb->protocol != bpf_htons(ETH_P_IP))
-		return PARSED_OTHER;
-	if (bpf_skb_load_bytes(skb, ETH_HLEN, &p->ip, sizeof(p->ip)))
-		return PARSED_OTHER;
-	if (p->ip.version != 4 || p->ip.protocol != IPPROTO_TCP ||
-	    p->ip.frag_off & bpf_htons(0x3fff))
-		return PARSED_OTHER;
-	ip_header = p->ip.ihl * 4;
-	if (ip_header < sizeof(p->ip))
-		return PARSED_MALFORMED;
-	total = bpf_ntohs(p->ip.tot_len);
-	if (!total)		/* longer than 64 KB (BIG TCP) */
-		total = skb->len - ETH_HLEN;
-	if (total > skb->len - ETH_HLEN)
-		return PARSED_MALFORMED;
-	p->l4 = ETH_HLEN + ip_header;
-	if (bpf_skb_load_bytes(skb, p->l4, s->before, 20))
-		return PARSED_MALFORMED;
+	if (skb->protocol == bpf_htons(ETH_P_IP))
+		parsed = read_ipv4(skb, p, outgoing, &end);
+	else if (skb->protocol == bpf_htons(ETH_P_IPV6))
+		parsed = read_ipv6(skb, p, outgoing, &end);
+	if (parsed != PARSED_TCP)
+		return parsed;
+	if (p->piece == PIECE_LATER)
+		return PARSED_LATER;
+	if (p->l4 + 20 > end || bpf_skb_load_bytes(skb, p->l4, s->before, 20))
+		return p->piece == PIECE_FIRST ? PARSED_OTHER : PARSED_MALFORMED;
 	p->header = (s->before[12] >> 4) * 4;
-	if (p->header < 20 || ip_header + p->header > total)
-		return PARSED_MALFORMED;
+	if (p->header < 20 || p->l4 + p->header > end)
+		return p->piece == PIECE_FIRST ? PARSED_OTHER : PARSED_MALFORMED;
 	options = p->header - 20;
 	if (options) {
-		options = BOUND(options, 0x3f);
-		if (options > 40 || !options ||
-		    bpf_skb_load_bytes(skb, p->l4 + 20, s->before + 20, options))
+		options = BOUND(options - 1, 0x3f) + 1;	/* verifiers before 6.13: never 0 */
+		if (bpf_skb_load_bytes(skb, p->l4 + 20, s->before + 20, options))
 			return PARSED_MALFORMED;
 	}
 	__builtin_memcpy(s->after, s->before, sizeof(s->before));
-	p->payload = total - ip_header - p->header;
+	p->payload = end - p->l4 - p->header;
+	p->gso = skb->gso_size;
 	p->seq = bpf_ntohl(load32(s->before + 4));
 	p->ack = bpf_ntohl(load32(s->before + 8));
 	p->flags = s->before[13];
 	p->window = bpf_ntohs(*(__be16 *)(s->before + 14));
-	map_ipv4(outgoing ? p->tuple.daddr : p->tuple.saddr, p->ip.saddr);
-	map_ipv4(outgoing ? p->tuple.saddr : p->tuple.daddr, p->ip.daddr);
 	*(outgoing ? &p->tuple.dport : &p->tuple.sport) = *(__be16 *)(s->before + 0);
 	*(outgoing ? &p->tuple.sport : &p->tuple.dport) = *(__be16 *)(s->before + 2);
 	return PARSED_TCP;
@@ -144,101 +248,6 @@ static __always_inline void set_ack(struct scratch *s, __u32 ack)
 static __always_inline void set_window(struct scratch *s, __u32 window)
 {
 	*(__be16 *)(s->after + 14) = bpf_htons(window);
-}
-
-/*
- * Write s->after over the TCP header and mend its checksum by difference (RFC 1624). pseudo is the
- * difference of the pseudo header (addresses, length), as bpf_csum_diff gives it. This way is right
- * whether the stack, the card or nobody has summed the segment yet, and for segments of any size.
- */
-static __noinline int tcp_write(struct __sk_buff *skb, __u32 l4, __u32 header, __s64 pseudo)
-{
-	struct scratch *s = get_scratch();
-	__s64 diff;
-
-	if (!s)
-		return -1;
-	header = BOUND(header, 0x3c);
-	if (header < 20)
-		return -1;
-	diff = bpf_csum_diff((__be32 *)s->before, header, (__be32 *)s->after, header, 0);
-	if (diff < 0 || bpf_skb_store_bytes(skb, l4, s->after, header, 0))
-		return -1;
-	if (bpf_l4_csum_replace(skb, l4 + 16, 0, diff, 0))
-		return -1;
-	return bpf_l4_csum_replace(skb, l4 + 16, 0, pseudo, BPF_F_PSEUDO_HDR);
-}
-
-static __always_inline __u16 fold(__u64 sum)
-{
-	sum = (sum & 0xffffffff) + (sum >> 32);
-	sum = (sum & 0xffffffff) + (sum >> 32);
-	sum = (sum & 0xffff) + (sum >> 16);
-	sum = (sum & 0xffff) + (sum >> 16);
-	return sum;
-}
-
-/* Write p's IP header with these changes over the packet's; *pseudo gets what TCP's sum must know. */
-static __always_inline int ip_write(struct __sk_buff *skb, const struct packet *p, __be32 saddr,
-				    __be32 daddr, __u8 ttl, __s64 *pseudo)
-{
-	struct iphdr ip = p->ip;
-	__be32 before[2] = { p->ip.saddr, p->ip.daddr };
-	__be32 after[2] = { saddr, daddr };
-	__u64 sum;
-
-	*pseudo = bpf_csum_diff(before, sizeof(before), after, sizeof(after), 0);
-	ip.saddr = saddr;
-	ip.daddr = daddr;
-	ip.ttl = ttl;
-	/* ~HC' = ~HC + ~m + m', RFC 1624 equation 3, over the words that changed */
-	sum = (__u16)~p->ip.check;
-	sum += (__u64)(__u32)~before[0] + (__u32)~before[1] + after[0] + after[1];
-	sum += (__u16)~bpf_htons((__u16)p->ip.ttl << 8) + bpf_htons((__u16)ttl << 8);
-	ip.check = ~fold(sum);
-	return bpf_skb_store_bytes(skb, ETH_HLEN, &ip, sizeof(ip), 0);
-}
-
-/*
- * Cut the packet to bare headers and write s->after as a segment without payload that the local stack
- * will accept: checksums computed afresh, since nobody knows the payload's share. Marks and addresses
- * are the packet's own.
- */
-static __noinline int write_bare(struct __sk_buff *skb, struct packet *p)
-{
-	struct scratch *s = get_scratch();
-	struct iphdr ip = p->ip;
-	__u32 header = BOUND(p->header, 0x3c);
-	__s64 sum;
-	struct {
-		__be32 saddr, daddr;
-		__u8 zero, protocol;
-		__be16 length;
-	} pseudo = {};
-
-	if (!s || header < 20)
-		return -1;
-	if (p->payload && bpf_skb_change_tail(skb, p->l4 + header, 0))
-		return -1;
-	pseudo.saddr = ip.saddr;
-	pseudo.daddr = ip.daddr;
-	pseudo.protocol = IPPROTO_TCP;
-	pseudo.length = bpf_htons(header);
-	*(__u16 *)(s->after + 16) = 0;
-	sum = bpf_csum_diff(NULL, 0, (__be32 *)&pseudo, sizeof(pseudo), 0);
-	if (sum < 0)
-		return -1;
-	sum = bpf_csum_diff(NULL, 0, (__be32 *)s->after, header, sum);
-	if (sum < 0)
-		return -1;
-	*(__u16 *)(s->after + 16) = ~fold(sum);
-	/* the IP header may have been rewritten for a forwarded copy: all of it is put back */
-	ip.tot_len = bpf_htons(p->l4 - ETH_HLEN + header);
-	sum = (__u16)~p->ip.check + (__u64)(__u16)~p->ip.tot_len + ip.tot_len;
-	ip.check = ~fold(sum);
-	if (bpf_skb_store_bytes(skb, ETH_HLEN, &ip, sizeof(ip), BPF_F_RECOMPUTE_CSUM))
-		return -1;
-	return bpf_skb_store_bytes(skb, p->l4, s->after, header, BPF_F_RECOMPUTE_CSUM);
 }
 
 #endif

@@ -7,9 +7,6 @@
 
 #define PORT_REST_NS (1000 * NS_PER_MS)
 
-void *bpf_cast_to_kern_ctx(void *context) __ksym;
-void *bpf_rdonly_cast(const void *object, __u32 btf_id) __ksym;
-
 /* Fields that a kernel may have been built without. */
 struct tcp_sock___optional {
 	void *md5sig_info;
@@ -18,6 +15,8 @@ struct tcp_sock___optional {
 	__u8 tcp_usec_ts : 1;
 } __attribute__((preserve_access_index));
 
+#define RFC3168_ECN 1	/* of tcp_sock.ecn_flags: negotiated, in the sense of RFC 3168 (TCP_ECN_OK) */
+
 /* The numbers of one TCP socket. Sequence numbers in host order. */
 struct socket_view {
 	struct splice_tuple tuple;
@@ -25,57 +24,90 @@ struct socket_view {
 	__u32 rcv_nxt, copied_seq, snd_nxt, snd_una, write_seq, mss, snd_wnd;
 	__u32 ts_recent;	/* last TSval of the far end */
 	__u32 ts_now;		/* TSval that the socket would send now */
+	__u16 mss_clamp;	/* what the far end has announced */
 	__u8 snd_wscale, rcv_wscale;
-	bool timestamps, sack, out_of_order, refused;
+	__u8 traits;		/* enum splice_trait */
 };
 
+/* Nothing but its bytes may be on its mind, or another end cannot take its place. */
+static __always_inline __u8 socket_traits(struct tcp_sock *tp)
+{
+	struct tcp_sock___optional *optional = (void *)tp;
+	__u8 traits = 0;
+
+	if (BPF_CORE_READ_BITFIELD_PROBED(tp, rx_opt.tstamp_ok))
+		traits |= SPLICE_T_TIMESTAMPS;
+	if (BPF_CORE_READ_BITFIELD_PROBED(tp, rx_opt.sack_ok) & 1)
+		traits |= SPLICE_T_SACK;
+	if (BPF_CORE_READ_BITFIELD_PROBED(tp, syn_data_acked))
+		traits |= SPLICE_T_SYN_DATA;
+	if (BPF_CORE_READ(tp, out_of_order_queue.rb_node))
+		traits |= SPLICE_T_OUT_OF_ORDER;
+	if (BPF_CORE_READ(tp, ecn_flags) & RFC3168_ECN)
+		traits |= SPLICE_T_ECN;
+	if (bpf_core_field_exists(optional->md5sig_info) && BPF_CORE_READ(optional, md5sig_info))
+		traits |= SPLICE_T_SIGNED;
+	if (bpf_core_field_exists(optional->ao_info) && BPF_CORE_READ(optional, ao_info))
+		traits |= SPLICE_T_SIGNED;
+	if (bpf_core_field_exists(optional->is_mptcp) && BPF_CORE_READ(optional, is_mptcp))
+		traits |= SPLICE_T_MPTCP;
+	return traits;
+}
+
+static __always_inline void socket_tuple(struct sock *sk, bool v6, struct splice_tuple *tuple)
+{
+	if (v6) {
+		BPF_CORE_READ_INTO(&tuple->saddr, sk, __sk_common.skc_v6_daddr.in6_u.u6_addr8);
+		BPF_CORE_READ_INTO(&tuple->daddr, sk, __sk_common.skc_v6_rcv_saddr.in6_u.u6_addr8);
+	} else {
+		map_ipv4(tuple->saddr, BPF_CORE_READ(sk, __sk_common.skc_daddr));
+		map_ipv4(tuple->daddr, BPF_CORE_READ(sk, __sk_common.skc_rcv_saddr));
+	}
+	tuple->sport = BPF_CORE_READ(sk, __sk_common.skc_dport);
+	tuple->dport = bpf_htons(BPF_CORE_READ(sk, __sk_common.skc_num));
+}
+
 /*
- * Read the socket of a sockopt context. The bare context gives no tcp_sock in these program types;
- * the kernel's own context does (kernel 6.2). Returns false when it is no IPv4 TCP socket.
+ * Read the socket of a sockopt context. These program types have no way to the tcp_sock but this one: its
+ * address, which the verifier knows as a bpf_sock, becomes a plain number by being read from our own stack.
+ * Returns false when it is no TCP socket.
  */
 static __always_inline bool socket_view(struct bpf_sockopt *ctx, struct socket_view *v)
 {
-	struct bpf_sockopt_kern *kernel = bpf_cast_to_kern_ctx(ctx);
-	struct sock *sk = kernel->sk;
-	struct tcp_sock *tp;
+	struct bpf_sock *sk = ctx->sk;
+	struct tcp_sock *tp = NULL;
 	struct tcp_sock___optional *optional;
-	bool usec = false;
+	bool usec = false, v6;
 	__u64 now;
 
-	if (!sk || ctx->sk->protocol != IPPROTO_TCP || ctx->sk->family != AF_INET)
+	if (!sk || (sk->family != AF_INET && sk->family != AF_INET6))
 		return false;
-	tp = bpf_rdonly_cast(sk, bpf_core_type_id_kernel(struct tcp_sock));
+	__builtin_memset(v, 0, sizeof(*v));
+	v->state = sk->state;
+	if (sk->protocol == IPPROTO_MPTCP)
+		v->traits = SPLICE_T_MPTCP;
+	if (sk->protocol != IPPROTO_TCP)
+		return v->traits;
+	v6 = sk->family == AF_INET6;
+	bpf_probe_read_kernel(&tp, sizeof(tp), &sk);
 	optional = (void *)tp;
-
-	map_ipv4(v->tuple.saddr, sk->__sk_common.skc_daddr);
-	map_ipv4(v->tuple.daddr, sk->__sk_common.skc_rcv_saddr);
-	v->tuple.sport = sk->__sk_common.skc_dport;
-	v->tuple.dport = bpf_htons(sk->__sk_common.skc_num);
-	v->state = sk->__sk_common.skc_state;
-	v->rcv_nxt = tp->rcv_nxt;
-	v->copied_seq = tp->copied_seq;
-	v->snd_nxt = tp->snd_nxt;
-	v->snd_una = tp->snd_una;
-	v->write_seq = tp->write_seq;
-	v->mss = tp->mss_cache;
-	v->snd_wnd = tp->snd_wnd;
-	v->ts_recent = tp->rx_opt.ts_recent;
-	v->snd_wscale = BPF_CORE_READ_BITFIELD(tp, rx_opt.snd_wscale);
-	v->rcv_wscale = BPF_CORE_READ_BITFIELD(tp, rx_opt.rcv_wscale);
-	v->timestamps = BPF_CORE_READ_BITFIELD(tp, rx_opt.tstamp_ok);
-	v->sack = BPF_CORE_READ_BITFIELD(tp, rx_opt.sack_ok) & 1;
-	v->out_of_order = tp->out_of_order_queue.rb_node;
-	v->refused = false;
-	if (bpf_core_field_exists(optional->md5sig_info) && optional->md5sig_info)
-		v->refused = true;
-	if (bpf_core_field_exists(optional->ao_info) && optional->ao_info)
-		v->refused = true;
-	if (bpf_core_field_exists(optional->is_mptcp) && optional->is_mptcp)
-		v->refused = true;
+	socket_tuple((struct sock *)tp, v6, &v->tuple);
+	v->traits = socket_traits(tp);
+	v->rcv_nxt = BPF_CORE_READ(tp, rcv_nxt);
+	v->copied_seq = BPF_CORE_READ(tp, copied_seq);
+	v->snd_nxt = BPF_CORE_READ(tp, snd_nxt);
+	v->snd_una = BPF_CORE_READ(tp, snd_una);
+	v->write_seq = BPF_CORE_READ(tp, write_seq);
+	v->mss = BPF_CORE_READ(tp, mss_cache);
+	v->mss_clamp = BPF_CORE_READ(tp, rx_opt.mss_clamp);
+	v->snd_wnd = BPF_CORE_READ(tp, snd_wnd);
+	v->ts_recent = BPF_CORE_READ(tp, rx_opt.ts_recent);
+	v->snd_wscale = BPF_CORE_READ_BITFIELD_PROBED(tp, rx_opt.snd_wscale);
+	v->rcv_wscale = BPF_CORE_READ_BITFIELD_PROBED(tp, rx_opt.rcv_wscale);
 	if (bpf_core_field_exists(optional->tcp_usec_ts))
-		usec = BPF_CORE_READ_BITFIELD(optional, tcp_usec_ts);
+		usec = BPF_CORE_READ_BITFIELD_PROBED(optional, tcp_usec_ts);
 	now = bpf_ktime_get_ns();
-	v->ts_now = (__u32)(usec ? now / 1000 : now / NS_PER_MS) + tp->tsoffset;
+	v->ts_now = (__u32)(usec ? now / 1000 : now / NS_PER_MS) + BPF_CORE_READ(tp, tsoffset);
 	return true;
 }
 
@@ -114,7 +146,7 @@ static __always_inline void fill_snapshot(const struct socket_view *v, struct sp
 	s->mss = v->mss;
 	s->snd_wscale = v->snd_wscale;
 	s->rcv_wscale = v->rcv_wscale;
-	s->traits = v->timestamps | v->sack << 1 | v->out_of_order << 2 | v->refused << 3;
+	s->traits = v->traits;
 	if (find_entry(&v->tuple, &f)) {
 		control_t c = control_read(f.entry);
 
@@ -156,6 +188,9 @@ static __noinline int call_reserve(const struct splice_call *call)
 		return -ERRNO_INVAL;
 	give_way_to_call(call, 0);
 	give_way_to_call(call, 1);
+	/* in a full table too a proxy is to know that a port is a live splice's */
+	if (bpf_map_lookup_elem(&legs, &call->tuple[0]) || bpf_map_lookup_elem(&legs, &call->tuple[1]))
+		return -ERRNO_EXIST;
 	e = entry_claim(&slot);
 	if (!e)
 		return -FULL_ERRNO;
@@ -181,14 +216,15 @@ static __always_inline int call_hold(struct found *f, const struct socket_view *
 
 	if (v->state != TCP_STATE_ESTABLISHED)
 		return -ERRNO_NOTCONN;
-	if (v->refused)
+	if (v->traits & (SPLICE_T_SIGNED | SPLICE_T_MPTCP | SPLICE_T_SYN_DATA))
 		return -ERRNO_OPNOTSUPP;
 	e->record.base[leg] = v->rcv_nxt;
 	e->record.wscale_in[leg] = v->snd_wscale;
 	e->record.wscale_out[leg] = v->rcv_wscale;
-	e->record.mss[leg] = v->mss;
-	e->record.options |= (v->timestamps ? SPLICE_O_TS0 << leg : 0) |
-			     (v->sack ? SPLICE_O_SACK0 << leg : 0);
+	e->record.mss[leg] = v->mss_clamp;
+	e->record.options |= (v->traits & SPLICE_T_TIMESTAMPS ? SPLICE_O_TS0 << leg : 0) |
+			     (v->traits & SPLICE_T_SACK ? SPLICE_O_SACK0 << leg : 0) |
+			     (v->traits & SPLICE_T_ECN ? SPLICE_O_ECN0 << leg : 0);
 	for (int i = 0; i < 8; i++) {
 		control_t c = control_read(e);
 
@@ -212,7 +248,7 @@ static __always_inline int take_numbers(struct found *f, const struct socket_vie
 		return -ERRNO_NOTCONN;
 	if (control_state(control_read(e), leg) != SPLICE_ESTABLISHED)
 		return -ERRNO_INVAL;
-	if (v->copied_seq != v->rcv_nxt || v->out_of_order)
+	if (v->copied_seq != v->rcv_nxt || v->traits & SPLICE_T_OUT_OF_ORDER)
 		return -ERRNO_AGAIN;
 	e->record.base[leg] = v->rcv_nxt;
 	e->live.own_end[leg] = v->write_seq + pending;
@@ -318,6 +354,22 @@ static __always_inline int call_commit(struct found *f, const struct socket_view
 			return 0;
 	}
 	return -ERRNO_AGAIN;
+}
+
+/* Say, or forget, what the clients of a listening address are not to negotiate. */
+static __noinline int call_align(const struct splice_align *align)
+{
+	struct listen_key key = {};
+
+	__builtin_memcpy(key.address, align->address, 16);
+	key.port = align->port;
+	if (align->options & ~(SPLICE_O_TS0 | SPLICE_O_SACK0 | SPLICE_O_ECN0))
+		return -ERRNO_INVAL;
+	if (!align->options) {
+		bpf_map_delete_elem(&listeners, &key);
+		return 0;
+	}
+	return bpf_map_update_elem(&listeners, &key, &align->options, BPF_ANY) ? -FULL_ERRNO : 0;
 }
 
 static __always_inline int call_on_entry(__u32 option, const struct socket_view *v,

@@ -15,7 +15,7 @@ int ingress(struct __sk_buff *skb)
 	struct scratch *s = get_scratch();
 	struct splice_leg_ref *ref;
 	struct splice_entry *e;
-	struct packet p;
+	struct packet *p;
 
 	/* flooded and promiscuous frames are somebody else's flow */
 	if (skb->pkt_type != PACKET_HOST || !s)
@@ -25,28 +25,30 @@ int ingress(struct __sk_buff *skb)
 		count(SPLICE_CNT_VLAN_PASSED);
 		return TC_ACT_OK;
 	}
-	switch (packet_read(skb, &p, s, false)) {
+	p = &s->packet;
+	switch (packet_read(skb, p, s, false)) {
 	case PARSED_OTHER:
 		return TC_ACT_OK;
 	case PARSED_MALFORMED:
 		count(SPLICE_CNT_MALFORMED_PASSED);
 		return TC_ACT_OK;
 	case PARSED_ICMP:
-		return handle_icmp(skb, &p);
+		return handle_icmp(skb, p);
 	case PARSED_LATER:
-		return fragment_later(skb, &p);
+		return fragment_later(skb, p);
 	case PARSED_TCP:
 		break;
 	}
-	ref = bpf_map_lookup_elem(&legs, &p.tuple);
+	ref = bpf_map_lookup_elem(&legs, &p->tuple);
 	e = ref ? entry_of(ref) : NULL;
 	if (!e) {
-		if (p.piece != PIECE_WHOLE)
+		if (p->piece != PIECE_WHOLE)
 			return TC_ACT_OK;
 		count(SPLICE_CNT_MISSED);
-		return not_spliced(skb, &p);
+		return not_spliced(skb, p);
 	}
-	return handle_hit(skb, &p, e, ref);
+	s->leg = *ref;
+	return handle_hit(skb, p, e, ref);
 }
 
 SEC("tc")
@@ -56,19 +58,22 @@ int egress(struct __sk_buff *skb)
 	struct scratch *s;
 	struct splice_leg_ref *ref;
 	struct splice_entry *e;
-	struct packet p;
+	struct packet *p;
 
 	/* translated packets leave untouched; and only they may use the scratch space above us */
 	if (!t || skb->mark == t->mark)
 		return TC_ACT_OK;
 	s = get_scratch();
-	if (!s || packet_read(skb, &p, s, true) != PARSED_TCP)
+	if (!s)
 		return TC_ACT_OK;
-	if ((skb->mark & ~0xffu) == SPLICE_MARK_ALIGN && (p.flags & (TCP_SYN | TCP_ACK)) == TCP_SYN)
-		return align_syn(skb, &p, skb->mark & 0xff);
-	ref = bpf_map_lookup_elem(&legs, &p.tuple);
+	p = &s->packet;
+	if (packet_read(skb, p, s, true) != PARSED_TCP)
+		return TC_ACT_OK;
+	if ((skb->mark & ~0xffu) == SPLICE_MARK_ALIGN && (p->flags & (TCP_SYN | TCP_ACK)) == TCP_SYN)
+		return align_syn(skb, p, skb->mark & 0xff);
+	ref = bpf_map_lookup_elem(&legs, &p->tuple);
 	e = ref ? entry_of(ref) : NULL;
-	return e ? handle_local(skb, &p, s, e, ref->leg & 1) : TC_ACT_OK;
+	return e ? handle_local(skb, p, s, e, ref) : TC_ACT_OK;
 }
 
 SEC("cgroup/getsockopt")
@@ -108,14 +113,17 @@ int splice_setsockopt(struct bpf_sockopt *ctx)
 {
 	struct splice_service *asked = ctx->optval, *service;
 	struct splice_call *argument = ctx->optval;
+	struct splice_align *align = ctx->optval, aligned;
+	struct splice_tunables *t;
 	struct splice_call call;
 	struct socket_view v;
+	__u32 option = *(volatile __u32 *)&ctx->optname;	/* once: clang would compute its address */
 	int error;
 
 	if (ctx->level != SOL_SPLICE)
 		return 1;
 	error = -ERRNO_INVAL;
-	if (ctx->optname == SPLICE_SO_SERVICE) {
+	if (option == SPLICE_SO_SERVICE) {
 		if ((void *)(asked + 1) > ctx->optval_end)
 			goto refuse;
 		service = bpf_sk_storage_get(&asked_service, ctx->sk, 0,
@@ -125,15 +133,27 @@ int splice_setsockopt(struct bpf_sockopt *ctx)
 		__builtin_memcpy(service, asked, sizeof(*service));
 		goto done;
 	}
+	if (option == SPLICE_SO_ALIGN) {
+		if ((void *)(align + 1) > ctx->optval_end)
+			goto refuse;
+		__builtin_memcpy(&aligned, align, sizeof(aligned));
+		error = call_align(&aligned);
+		if (error)
+			goto refuse;
+		goto done;
+	}
 	if ((void *)(argument + 1) > ctx->optval_end)
 		goto refuse;
 	__builtin_memcpy(&call, argument, sizeof(call));
-	if (ctx->optname == SPLICE_SO_RESERVE) {
+	t = get_tunables();
+	if (t && t->frozen) {
+		error = -ERRNO_BUSY;
+	} else if (option == SPLICE_SO_RESERVE) {
 		error = call_reserve(&call);
 	} else if (!socket_view(ctx, &v)) {
 		error = -ERRNO_OPNOTSUPP;
 	} else {
-		error = call_on_entry(ctx->optname, &v, &call);
+		error = call_on_entry(option, &v, &call);
 	}
 	if (error)
 		goto refuse;

@@ -130,6 +130,8 @@ static __always_inline __u32 state_timeout(control_t c)
 static __always_inline void touch(struct splice_entry *e, __u64 now)
 {
 	e->live.last_seen_ns = now;
+	if (e->live.unproven)
+		e->live.unproven = e->live.probes = 0;
 	if (e->live.shortened) {
 		e->live.shortened = 0;
 		e->live.timeout_ms = state_timeout(control_read(e));
@@ -215,8 +217,12 @@ __noinline bool control_change(struct splice_entry *e, control_t c, control_t ne
 	id = e->record.id;
 	if (__sync_val_compare_and_swap(control_of(e), c, next) != c)
 		return false;
+	e->live.changed = 1;
 	e->live.timeout_ms = state_timeout(next);
 	e->live.shortened = 0;
+	if (debugging(DEBUG_STATES))
+		bpf_printk("splice %llu: states and flags %x, generation %u", id,
+			   (__u32)(next >> 32), (__u32)next);
 	if (control_finished(next) && !control_finished(c))
 		count_service(e, -1);
 	if (!id)
@@ -262,10 +268,11 @@ static __always_inline struct splice_entry *entry_of(const struct splice_leg_ref
 
 static __always_inline void unlink_leg(struct splice_entry *e, __u32 leg, __u64 id)
 {
-	struct splice_leg_ref *ref = bpf_map_lookup_elem(&legs, &e->record.tuple[leg]);
+	struct splice_tuple key = e->record.tuple[leg];	/* on the stack, for verifiers before 6.2 */
+	struct splice_leg_ref *ref = bpf_map_lookup_elem(&legs, &key);
 
 	if (ref && ref->id == id)
-		bpf_map_delete_elem(&legs, &e->record.tuple[leg]);
+		bpf_map_delete_elem(&legs, &key);
 }
 
 /* Take the entry out if it is still the splice id. Returns false when somebody else already did. */

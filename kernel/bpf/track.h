@@ -30,6 +30,20 @@ static __always_inline bool in_window(struct splice_entry *e, __u32 direction, _
 	return ahead <= (__s32)e->live.seen_window[1 - direction] && ahead > -(1 << 30);
 }
 
+/*
+ * Sent, as far as was seen, and not acknowledged: what an ICMP error may be about (RFC 5927 section 4.1).
+ * Of an end that is not known yet, the other one must be near.
+ */
+static __always_inline bool under_way(struct splice_entry *e, __u32 direction, __u32 seq)
+{
+	__s32 ahead = seq - receiver_next(e, direction);
+	__s32 behind = e->live.seen_end[direction] - seq;
+
+	if (receiver_known(e, direction) && (ahead < 0 || ahead > 1 << 30))
+		return false;
+	return !e->live.seen[direction] || (behind >= 0 && behind <= 1 << 30);
+}
+
 enum rst_verdict { RST_REFUSED, RST_DOUBTFUL, RST_BELIEVED };
 
 /*
@@ -66,37 +80,48 @@ static __always_inline void learn(struct splice_entry *e, __u32 direction, struc
 	}
 	if (seq_after(end, l->seen_end[in]))
 		l->seen_end[in] = end;
+	/* an acknowledgement of what nobody has sent is not to be believed (RFC 5961 section 5) */
+	if (l->seen[1 - in] &&
+	    seq_after(p->ack - e->record.seq_d[1 - in], l->seen_end[1 - in]))
+		return;
 	if (!seq_before(p->ack, l->seen_ack[in])) {
 		l->seen_ack[in] = p->ack;
 		l->seen_window[in] = (__u32)p->window << (e->record.wscale_in[in] & 15);
 	}
 }
 
-/* Take FINs and their acknowledgements into the states. Returns false for a FIN to be dropped. */
-static __always_inline bool follow_close(struct splice_entry *e, __u32 direction, struct packet *p,
-					 control_t c)
+/*
+ * Take what a segment says into the entry, now that nothing keeps it from its receiver: FINs and their
+ * acknowledgements, that of the proxy's own data, sequence numbers, the time.
+ */
+static __noinline void take_in(struct splice_entry *e, __u32 direction, struct packet *p)
 {
 	struct splice_live *l = &e->live;
 	__u32 in = direction & 1, back = 1 - in;
+	control_t c = control_read(e);
+	bool acceptable = in_window(e, in, p->seq);
 	__u16 add = 0;
 
 	if (p->flags & TCP_FIN) {
-		if (!in_window(e, in, p->seq)) {
-			count(SPLICE_CNT_FIN_REFUSED);
-			return false;
+		/* where the FIN of a fragmented segment stands only its end knows */
+		if (p->piece == PIECE_WHOLE) {
+			l->fin_end[in] = p->seq + p->payload + 1;
+			l->fin_known |= 1 << in;
 		}
-		l->fin_end[in] = p->seq + p->payload + 1;
-		l->fin_known |= 1 << in;
 		add |= FIN_FLAG(in);
 	}
 	/* the acknowledgement of the other side's FIN, in that side's sequence space */
-	if (control_flags(c) & FIN_FLAG(back) && !(control_flags(c) & FINACK_FLAG(back)) &&
-	    l->fin_known & (1 << back) &&
+	if (acceptable && control_flags(c) & FIN_FLAG(back) &&
+	    !(control_flags(c) & FINACK_FLAG(back)) && l->fin_known & (1 << back) &&
 	    !seq_before(p->ack - e->record.seq_d[back], l->fin_end[back]))
 		add |= FINACK_FLAG(back);
-	if (add)
+	if (control_flags(c) & OPEN_FLAG(in) && !seq_before(p->ack, l->own_end[in]))
+		add |= ACKED_FLAG(in);
+	if (add & ~control_flags(c))
 		control_add_flags(e, add);
-	return true;
+	if (acceptable)
+		learn(e, in, p);
+	touch(e, bpf_ktime_get_ns());
 }
 
 #endif

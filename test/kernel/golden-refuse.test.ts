@@ -23,7 +23,7 @@ const refused: GoldenCase[] = [
       },
       {
         in: 'client > virtual S seq 4000000 win 64240 ttl 64 <mss 1460>',
-        out: 'virtual > client A seq 906999 ack 1000 win 64240 ttl 64 <nop,nop,nop,nop>',
+        out: 'virtual > client A seq 906999 ack 1000 win 0 ttl 64 <nop,nop,nop,nop>',
         swapsMacs: true,
         counts: ['syn_probed'],
         states: ['SPLICED', 'SPLICED'],
@@ -34,7 +34,7 @@ const refused: GoldenCase[] = [
   {
     title: 'a SYN on a splice that has just been taken over is answered from its record',
     in: 'client > virtual S seq 4000000 win 64240 ttl 64 <mss 1460>',
-    out: 'virtual > client A seq 906999 ack 1000 win 64240 ttl 64 <nop,nop,nop,nop>',
+    out: 'virtual > client A seq 906999 ack 1000 win 0 ttl 64 <nop,nop,nop,nop>',
     swapsMacs: true,
     counts: ['syn_probed'],
     states: ['SPLICED', 'SPLICED'],
@@ -51,7 +51,7 @@ const refused: GoldenCase[] = [
   {
     title: 'a SYN-ACK on a live splice is answered likewise, and not passed on',
     in: 'server > proxy SA seq 4000000 ack 51000 win 64240 ttl 64 <mss 1460>',
-    out: 'proxy > server A seq 50999 ack 7000 win 64240 ttl 64 <nop,nop,nop,nop>',
+    out: 'proxy > server A seq 50999 ack 7000 win 0 ttl 64 <nop,nop,nop,nop>',
     swapsMacs: true,
     counts: ['syn_probed'],
     states: ['SPLICED', 'SPLICED'],
@@ -86,16 +86,11 @@ const refused: GoldenCase[] = [
     counts: ['drop_malformed'],
   },
   {
-    title: 'a packet whose time to live is used up is dropped',
-    in: 'client > virtual A seq 1000 ack 907000 win 512 ttl 1',
+    title: 'a packet marked "congestion experienced" is dropped for a leg without ECN',
+    entry: { ecn: [true, false] },
+    in: 'client > virtual A seq 1000 ack 907000 win 512 ttl 64 tos 3',
     verdict: 'drop',
-    counts: ['drop_ttl'],
-  },
-  {
-    title: 'a packet too large for the link that it would leave on is dropped',
-    in: 'client > virtual A seq 1000 ack 907000 win 512 ttl 64 data 1480',
-    verdict: 'drop',
-    counts: ['drop_mtu'],
+    counts: ['drop_ecn'],
   },
   {
     title: 'a packet without a route to the other end is dropped',
@@ -117,11 +112,11 @@ const untouched: GoldenCase[] = [
     in: 'client > virtual A seq 1000 ack 907000 win 512 ttl 64 mac 02:00:00:00:00:99',
   },
   {
-    title: 'a first fragment',
-    in: 'client > virtual A seq 1000 ack 907000 win 512 ttl 64 frag 0x2000',
+    title: 'a first fragment of another connection',
+    in: '10.1.0.2:40002 > virtual A seq 1000 ack 907000 win 512 ttl 64 frag 0x2000',
   },
   {
-    title: 'a later fragment',
+    title: 'a later fragment whose first was not seen',
     in: 'client > virtual A seq 1000 ack 907000 win 512 ttl 64 frag 0x0010',
   },
   {

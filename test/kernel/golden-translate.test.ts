@@ -57,6 +57,12 @@ const packets: GoldenCase[] = [
     out: 'proxy > server  A seq 51016 ack   7000 win 256 ttl 63 tos 0x2b id 0xbeef frag 0 "x"',
   },
   {
+    title: 'a leg without ECN gets neither marks nor echoes',
+    entry: { ecn: [true, false] },
+    in: 'client > virtual PAEC seq  1000 ack 907000 win 512 ttl 64 tos 0x2a "x"',
+    out: 'proxy > server  PA seq 51000 ack   7000 win 256 ttl 63 tos 0x28 "x"',
+  },
+  {
     title: 'a payload of odd length keeps its checksum right',
     in: 'server  > proxy  A seq   7000 ack 51016 win 80 ttl 64 data 1447',
     out: 'virtual > client A seq 907000 ack  1016 win 10 ttl 63 data 1447',

@@ -64,6 +64,7 @@ export interface GoldenEntry {
   wscaleIn?: Pair<number>;
   wscaleOut?: Pair<number>;
   timestamps?: Pair<boolean>;
+  ecn?: Pair<boolean>;
   server?: string;
   idleMs?: number;
   remainingMs?: number;
@@ -241,6 +242,9 @@ function record(entry: GoldenEntry): Uint8Array {
   r.options = Option.SACK0 | Option.SACK1;
   if (timestamps[0]) r.options |= Option.TS0;
   if (timestamps[1]) r.options |= Option.TS1;
+  const ecn = entry.ecn ?? [true, true];
+  if (ecn[0]) r.options |= Option.ECN0;
+  if (ecn[1]) r.options |= Option.ECN1;
   for (const [leg, far, near] of [
     [0, ENDS.client, ENDS.virtual],
     [1, entry.server ?? ENDS.server, ENDS.proxy],

@@ -51,7 +51,7 @@ export const ETHERNET = 14;
 export const IP = 20;
 export const DONT_FRAGMENT = 0x4000;
 export const MORE_FRAGMENTS = 0x2000;
-const FLAG_LETTERS = 'FSRPAU';
+const FLAG_LETTERS = 'FSRPAUEC';
 
 /** The description as an Ethernet frame. */
 export function frame(s: Segment): Buffer {
