@@ -34,7 +34,7 @@ let journey: Journey & { resets: number; remains: string[] };
 
 async function travel(lab: Lab): Promise<Journey> {
   const pair = new Pair(lab, {
-    family: '4',
+    family: 'both',
     flows: FLOWS,
     bytes: BYTES,
     bytesPerSecond: BYTES_PER_SECOND,
@@ -72,6 +72,8 @@ async function travel(lab: Lab): Promise<Journey> {
   await b.splicectl('handover');
   await pair.movedTo('lb-a');
   await ended;
+  // Its script comes by way of keepalived, which says "fault" first.
+  await lab.until('lb-b to stand by', 10, async () => (await b.status())?.role === 'backup');
   return {
     broken: pair.broken(),
     returned,

@@ -6,8 +6,8 @@ import { promisify } from 'node:util';
 import { ControlError, call, type StatusResult } from '../../daemon/control/index.js';
 import { RECORD_SIZE } from '../../kernel/record/layout.js';
 import { nodeId, RecordView } from '../../kernel/record/record.js';
-import type { Lab } from './lab.js';
-import { USED, virtualServers } from './services.js';
+import type { Lab, Started } from './lab.js';
+import { type Service, USED, virtualServers } from './services.js';
 import {
   addressOf,
   type BalancerName,
@@ -31,6 +31,8 @@ export class Balancer {
   readonly switchdConfig: string;
   readonly socket: string;
   readonly pinPath: string;
+  #daemon: Started | undefined;
+  #proxy: Started | undefined;
 
   constructor(
     readonly lab: Lab,
@@ -78,15 +80,30 @@ ${VIRTUAL_ADDRESSES.map((a) => `  VirtualAddress ${a.address} dev ${a.device}`).
   }
 
   startDaemon(): void {
-    this.#node('spliced', 'daemon/main.js', '-C', this.splicedConfig);
+    this.#daemon = this.#node('spliced', 'daemon/main.js', '-C', this.splicedConfig);
   }
 
   startProxy(): void {
-    this.#node('switchd', 'proxy/main.js', '-f', this.switchdConfig);
+    this.#proxy = this.#node('switchd', 'proxy/main.js', '-f', this.switchdConfig);
   }
 
-  #node(name: string, program: string, ...args: string[]): void {
-    this.lab.start(this.name, name, [process.execPath, built(program), ...args]);
+  async restartDaemon(signal: 'SIGTERM' | 'SIGKILL'): Promise<void> {
+    if (this.#daemon) await this.lab.end(this.#daemon, signal);
+    this.startDaemon();
+    await this.ready();
+  }
+
+  /** The new one begins when the old one listens no more; what that has in hand it still finishes. */
+  async restartProxy(signal: 'SIGTERM' | 'SIGKILL'): Promise<void> {
+    const ended = this.#proxy && this.lab.end(this.#proxy, signal);
+    await this.lab.until(`switchd on ${this.name} to go`, 10, () => !this.listens());
+    this.startProxy();
+    await this.lab.until(`switchd on ${this.name}`, 10, () => this.serves());
+    await ended;
+  }
+
+  #node(name: string, program: string, ...args: string[]): Started {
+    return this.lab.start(this.name, name, [process.execPath, built(program), ...args]);
   }
 
   /** The daemon answers and has set up its kernel part. */
@@ -100,9 +117,18 @@ ${VIRTUAL_ADDRESSES.map((a) => `  VirtualAddress ${a.address} dev ${a.device}`).
 
   /** The proxy listens for every service. */
   serves(): boolean {
-    const listening = this.lab.exec(this.name, 'ss', '-Hltn');
-    return USED.both.every(({ clients, port }) =>
-      listening.includes(` ${bracketed(virtualAddress('clients', clients))}:${port} `),
+    return this.#listening().length === USED.both.length;
+  }
+
+  /** ... for any. */
+  listens(): boolean {
+    return this.#listening().length > 0;
+  }
+
+  #listening(): Service[] {
+    const sockets = this.lab.exec(this.name, 'ss', '-Hltn');
+    return USED.both.filter(({ clients, port }) =>
+      sockets.includes(` ${bracketed(virtualAddress('clients', clients))}:${port} `),
     );
   }
 

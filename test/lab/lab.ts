@@ -3,6 +3,7 @@ import * as fs from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { findCgroupRoot } from '../support/cgroup.js';
+import { within } from '../support/within.js';
 
 export class LabError extends Error {
   constructor(
@@ -142,6 +143,16 @@ export class Lab {
     const started = { name: `${name} on ${node}`, child, log };
     this.#started.push(started);
     return started;
+  }
+
+  /** Tells one program to go, or makes it; resolves at its end, which is no surprise to `until`. */
+  async end(started: Started, signal: 'SIGTERM' | 'SIGKILL'): Promise<void> {
+    this.#started = this.#started.filter((s) => s !== started);
+    const { child, name } = started;
+    if (child.exitCode !== null || child.signalCode !== null) return;
+    const ended = new Promise((resolve) => child.once('exit', resolve));
+    child.kill(signal);
+    await within(15_000, `the end of ${name}`, ended);
   }
 
   /** Power failure: every process of the node gets SIGKILL from the kernel, in one stroke. */

@@ -2,6 +2,7 @@ import { Balancer } from './balancer.js';
 import type { Lab } from './lab.js';
 import { BALANCERS, type BalancerName, build, hasAddress, VIRTUAL_ADDRESSES } from './topology.js';
 import { Traffic, type TrafficOptions } from './traffic.js';
+import type { Failure } from './transfer.js';
 import { startKeepalived } from './vrrp.js';
 import { Content, startWebServers, webServersReady } from './web.js';
 
@@ -50,9 +51,9 @@ export class Pair {
   }
 
   /** What of the transfers did not come through, for a test to compare with nothing. */
-  broken(): { port: number; service: string; outcome: unknown }[] {
-    return this.traffic.transfers
-      .filter((t) => !t.outcome?.ok)
-      .map(({ port, service, outcome }) => ({ port, service: service.name, outcome }));
+  broken(): { port: number; service: string; outcome: Failure }[] {
+    return this.traffic.transfers.flatMap(({ port, service, outcome }) =>
+      outcome && !outcome.ok ? [{ port, service: service.name, outcome }] : [],
+    );
   }
 }

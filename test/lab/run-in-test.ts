@@ -61,7 +61,7 @@ export function runTakeover(mode: Mode): Promise<LabRun> {
   return inLab(async (lab) => {
     const notes = new Notes();
     const size = { flows: 60, bytes: 1 << 20, transferMs: 4000, startsOverMs: 3000 };
-    const result = await new Takeover(lab, notes, { mode, family: '4', ...size }).run();
+    const result = await new Takeover(lab, notes, { mode, family: 'both', ...size }).run();
     return { result, told: notes.told };
   });
 }

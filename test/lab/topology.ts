@@ -65,10 +65,14 @@ function within(net: Net, family: Family, host: string): string {
   return `${prefix}${host}`;
 }
 
-export function addressOf(node: string, net: Net, family: Family = '4'): string {
+function cableOf(node: string, net: Net): Cable {
   const cable = CABLES.find((c) => c.node === node && c.net === net);
   if (!cable) throw new Error(`${node} is not on ${net}`);
-  return within(net, family, cable.host);
+  return cable;
+}
+
+export function addressOf(node: string, net: Net, family: Family = '4'): string {
+  return within(net, family, cableOf(node, net).host);
 }
 
 /** Where clients connect, and what servers see as client. */
@@ -110,15 +114,29 @@ function addressLines({ net, device, host }: Cable): string[] {
   ];
 }
 
+/** The hardware's own address, so that an interface that comes back is the same to its neighbours. */
+function hardwareAddress({ net, host }: Cable): string {
+  const octets = [2, 0, 0, 0, Object.keys(NETS).indexOf(net), Number(host)];
+  return octets.map((octet) => octet.toString(16).padStart(2, '0')).join(':');
+}
+
+function veth(lab: Lab, cable: Cable): string {
+  const { device, node, net } = cable;
+  return (
+    `link add name ${device} netns ${lab.namespace(node)} address ${hardwareAddress(cable)} ` +
+    `type veth peer name ${node}.${net} netns ${lab.namespace(FABRIC)}`
+  );
+}
+
+function intoBridge({ node, net }: Cable): string[] {
+  return [`link set ${node}.${net} master ${net}`, `link set ${node}.${net} up`];
+}
+
 /** Builds the drawing above. */
 export function build(lab: Lab): void {
   const nodes = [...new Set(CABLES.map((c) => c.node)), FABRIC];
   const all = nodes.map((n) => lab.namespace(n));
-  const cables = CABLES.map(
-    (c) =>
-      `link add name ${c.device} netns ${lab.namespace(c.node)} type veth ` +
-      `peer name ${c.node}.${c.net} netns ${lab.namespace(FABRIC)}`,
-  );
+  const cables = CABLES.map((cable) => veth(lab, cable));
   const lines = [...all.map((n) => `netns add ${n}`), ...cables];
   command('ip', ['-batch', '-'], `${lines.join('\n')}\n`);
 
@@ -129,10 +147,7 @@ export function build(lab: Lab): void {
       `link add ${net} type bridge mcast_snooping 0 forward_delay 0`,
       `link set ${net} up`,
     ]),
-    ...CABLES.flatMap((c) => [
-      `link set ${c.node}.${c.net} master ${c.net}`,
-      `link set ${c.node}.${c.net} up`,
-    ]),
+    ...CABLES.flatMap(intoBridge),
   ]);
   for (const node of nodes.slice(0, -1)) {
     const mine = CABLES.filter((c) => c.node === node);
@@ -156,6 +171,26 @@ function setCables(lab: Lab, node: string, state: 'up' | 'down'): void {
     FABRIC,
     mine.map((c) => `link set ${c.node}.${c.net} ${state}`),
   );
+}
+
+/** An interface of a node goes, and all that was set on it with it. */
+export function removeInterface(lab: Lab, node: string, net: Net): void {
+  lab.ip(node, [`link delete ${cableOf(node, net).device}`]);
+}
+
+/** It comes back with all its addresses: those that are its own, and the virtual ones. */
+export function restoreInterface(lab: Lab, node: string, net: Net): void {
+  const cable = cableOf(node, net);
+  command('ip', ['-batch', '-'], `${veth(lab, cable)}\n`);
+  lab.ip(FABRIC, intoBridge(cable));
+  const virtual = VIRTUAL_ADDRESSES.filter(({ device }) => device === cable.device);
+  lab.ip(node, [
+    ...addressLines(cable),
+    ...virtual.map(
+      ({ cidr, device, family }) =>
+        `address add ${cidr} dev ${device}${family === '6' ? ' nodad preferred_lft 0' : ''}`,
+    ),
+  ]);
 }
 
 /** Takes the virtual addresses off a dead node, as the reboot of a machine would. */

@@ -13,16 +13,16 @@ export const FIRST_PORT: Record<Kind, number> = { download: 20_000, upload: 40_0
 const GIVE_UP_S = 20;
 
 /** How a transfer came to its end. */
-export type Outcome =
-  | { ok: true }
-  | {
-      ok: false;
-      why: 'reset' | 'refused' | 'timeout' | 'cut short' | 'wrong bytes' | 'other';
-      said: string;
-    };
+export type Outcome = { ok: true } | Failure;
+
+export interface Failure {
+  ok: false;
+  why: 'reset' | 'refused' | 'timeout' | 'cut short' | 'wrong bytes' | 'other';
+  said: string;
+}
 
 /** curl's exit status (man curl, EXIT CODES) for what a connection can die of. */
-function reasonOf(status: number, said: string): (Outcome & { ok: false })['why'] {
+function reasonOf(status: number, said: string): Failure['why'] {
   if (/reset by peer/i.test(said)) return 'reset';
   if (status === 7) return 'refused';
   if (status === 28) return 'timeout';
