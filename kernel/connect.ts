@@ -91,8 +91,8 @@ interface Attempt {
 }
 
 /** Forget a connection that came to nothing, and its reservation. */
-function giveUp(fd: number, { client, clientLeg }: Attempt): void {
-  if (clientLeg) abort([client], clientLeg);
+function giveUp(fd: number, { clientLeg }: Attempt): void {
+  if (clientLeg) abort([], clientLeg);
   libc.close(fd);
 }
 

@@ -96,9 +96,9 @@ function judge(leg: Leg, seen: Snapshot | undefined): RefusalReason | undefined 
   if (isLinkLocal(leg.addresses)) return 'link_local';
   if (!seen) return 'unavailable';
   if (seen.mptcp) return 'mptcp';
-  if (!seen.established) return 'not_established';
   if (seen.signed) return 'signed';
-  if (seen.synData) return 'syn_data';
+  if (seen.synData) return 'syn_data'; // may be accepted before it is established
+  if (!seen.established) return 'not_established';
   if (leg.socket.writableLength > 0) return 'write_pending';
   return undefined;
 }
@@ -210,7 +210,7 @@ async function hold(client: Leg, server: Leg): Promise<RefusalReason | undefined
  * should one end never take its bytes, the other can still be told.
  */
 async function commit(client: Leg, server: Leg): Promise<SpliceOutcome> {
-  const sockets = [client.socket, server.socket];
+  const sockets = [server.socket, client.socket];
   for (const socket of sockets) socket.on('error', () => socket.destroy());
   for (const [to, from] of [[server, client] as const, [client, server] as const]) {
     for (const piece of from.read) to.socket.write(piece);
@@ -256,7 +256,7 @@ export async function splice(
   const clientLeg = legOf(client, fromClient);
   const serverLeg = legOf(server, fromServer);
   const refuse = (reason: RefusalReason): SpliceResult => {
-    abort([client, server], clientLeg?.addresses);
+    abort([server, client], clientLeg?.addresses);
     for (const socket of [client, server]) resumeReading(socket);
     const [toServer, toClient] = [fromClient, fromServer].map((pieces) => Buffer.concat(pieces));
     return { spliced: false, reason, toServer, toClient };

@@ -26,6 +26,8 @@ export interface Families {
   client?: Family;
   server?: Family;
 }
+/** Makes a server listen. */
+export type Open = (server: Server) => Promise<unknown>;
 const PIN_PATH = '/sys/fs/bpf/spliced';
 
 export class TwoLegs {
@@ -115,10 +117,11 @@ export class TwoLegs {
   /**
    * Accept the clients of these families, connect each to the server, and hand both over. One call
    * serves one pair of families.
+   * @param open listens, on the address that the transfers go to unless they name a port
    */
   async proxy(
     serve: (client: Socket, server: Socket, head: Buffer) => void,
-    { client: from = 4, server: to = 4 }: Families = {},
+    { client: from = 4, server: to = 4, open }: Families & { open?: Open } = {},
   ): Promise<Server> {
     const { here: source, there: address } = serverLeg[to];
     const proxy = createServer({ allowHalfOpen: true }, (client) => {
@@ -131,7 +134,8 @@ export class TwoLegs {
       });
     });
     const virtual = { address: clientLeg[from].here, port: clientLeg.portTowards[to] };
-    await listen(proxy, { ...virtual, backlog: 1024 });
+    if (open) await open(proxy);
+    else await listen(proxy, { ...virtual, backlog: 1024 });
     return proxy;
   }
 

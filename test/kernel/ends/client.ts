@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT
 /** Clients of the proxy, on request of the test: {verb, length, …} in, {ok, answer} out. */
 import { createHash } from 'node:crypto';
+import { once } from 'node:events';
 import { connect } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { pattern, patternHash } from './pattern.js';
+import { type Peculiarity, peculiarConnect } from './peculiar.js';
 import { clientLeg, type Family } from './plan.js';
 
 export interface Transfer {
@@ -12,6 +14,12 @@ export interface Transfer {
   /** Families of the two legs. Default 4. */
   client?: Family;
   server?: Family;
+  /** Of the proxy, where it is not the families'. */
+  port?: number;
+  /** Local port. */
+  from?: number;
+  /** A connection that cannot be spliced. */
+  peculiar?: Peculiarity;
   /** SLOW: how long the server does not read. */
   pauseMs?: number;
   /** Pause after each piece that is written, to stream through the moment of splicing. */
@@ -24,8 +32,10 @@ export interface Transfer {
 
 async function transfer(t: Transfer): Promise<{ ok: boolean; answer: string }> {
   const host = clientLeg[t.client ?? 4].here;
-  const port = clientLeg.portTowards[t.server ?? 4];
-  const socket = connect({ host, port, allowHalfOpen: true });
+  const port = t.port ?? clientLeg.portTowards[t.server ?? 4];
+  const socket = t.peculiar
+    ? peculiarConnect(t.peculiar, { address: host, port })
+    : connect({ host, port, allowHalfOpen: true, ...(t.from && { localPort: t.from }) });
   socket.setNoDelay(true);
   socket.setTimeout(20_000, () => socket.destroy(new Error('no byte for 20 s')));
   const hash = createHash('sha256');
@@ -43,10 +53,12 @@ async function transfer(t: Transfer): Promise<{ ok: boolean; answer: string }> {
   });
   ended.catch(() => {}); // looked at below, after the writing
   const line = [t.verb, t.length, ...(t.pauseMs ? [t.pauseMs] : [])].join(' ');
+  // or the first pieces leave together
+  if (t.paceMs) await Promise.race([once(socket, 'connect'), ended]);
   socket.write(`${line}\n`);
   if (t.verb !== 'GET') {
     for (const piece of pattern(t.length, t.piece)) {
-      if (!socket.write(piece)) await new Promise((resolve) => socket.once('drain', resolve));
+      if (!socket.write(piece)) await Promise.race([once(socket, 'drain'), ended]);
       if (t.paceMs) await sleep(t.paceMs);
     }
   }
