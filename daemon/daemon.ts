@@ -1,5 +1,5 @@
 // The daemon's life: opens the floors below, ties them together, and lets them go again.
-import { Datapath } from '../kernel/datapath.js';
+import { Datapath, DEFAULT_TIMEOUTS } from '../kernel/datapath.js';
 import { nodeId } from '../kernel/record/record.js';
 import type { PeerChange, PeerInfo, SyncEvents } from '../sync/api.js';
 import { Sync } from '../sync/engine.js';
@@ -19,6 +19,7 @@ import { Handover } from './handover.js';
 import { checkInterfaces, InterfaceWatch } from './interfaces.js';
 import type { Log } from './log.js';
 import { Ownership } from './ownership.js';
+import { Prober } from './prober.js';
 import { changes } from './reload.js';
 import { Report } from './report.js';
 import { TrackFile } from './track.js';
@@ -67,6 +68,7 @@ export class Daemon {
     track.write(watch.here.length > 0 ? 'inSync' : 'outOfSync');
     follower.start();
     await follower.resync('start');
+    parts.prober.start();
     sync.start();
     this.caughtUp ||= sync.inSync;
     this.writeTrack();
@@ -93,6 +95,7 @@ export class Daemon {
     watch.stop();
     parts.interfaces.stop();
     await control.close();
+    await parts.prober.stop();
     await ownership.stop();
     await follower.stop();
     await this.reloading;
@@ -205,6 +208,13 @@ export class Daemon {
         datagrams: () => datagrams,
         holdsAddress: () => watch.here.length > 0,
         roleChanged: () => this.writeTrack(),
+        committed: () => prober.restart(),
+      });
+      const prober: Prober = new Prober({
+        datapath,
+        log,
+        active: () => ownership.role === 'primary',
+        periodMs: () => 1000 * (this.settings.kernel.timeouts.probe ?? DEFAULT_TIMEOUTS.probe),
       });
       const track = new TrackFile(settings.failover.trackFile);
       const handover = new Handover({
@@ -225,6 +235,7 @@ export class Daemon {
         ownership,
         handover,
         interfaces,
+        prober,
         control: () => control,
       });
       verbs = {
@@ -240,7 +251,7 @@ export class Daemon {
           void this.stop();
         },
       };
-      const served = { watch, interfaces };
+      const served = { watch, interfaces, prober };
       return { control, datapath, link, sync, follower, ownership, track, handover, ...served };
     } catch (error) {
       await control.close(0);

@@ -39,6 +39,8 @@ export interface OwnershipParts {
   /** A virtual address stands on this node. */
   readonly holdsAddress: () => boolean;
   readonly roleChanged: () => void;
+  /** Entries have been put into the kernel. */
+  readonly committed: () => void;
 }
 
 export class Ownership {
@@ -215,6 +217,7 @@ export class Ownership {
       // However it ended: held back for ever, a packet would be worse off than with a reset.
       this.release();
     }
+    this.parts.committed();
     this.counters.commits++;
     this.counters.committed += committed;
     const took_ms = Math.round((performance.now() - began) * 10) / 10;

@@ -15,6 +15,7 @@ import type { Follower } from './follower.js';
 import type { Handover } from './handover.js';
 import type { InterfaceWatch } from './interfaces.js';
 import type { Ownership } from './ownership.js';
+import type { Prober } from './prober.js';
 import { externalSize } from './records.js';
 
 export interface ReportParts {
@@ -26,6 +27,7 @@ export interface ReportParts {
   readonly ownership: Ownership;
   readonly handover: Handover;
   readonly interfaces: InterfaceWatch;
+  readonly prober: Prober;
   readonly control: () => ControlServer;
 }
 
@@ -101,7 +103,7 @@ export class Report {
   }
 
   private runtime(claims: Readonly<Record<string, number>>): Values {
-    const { follower, ownership, interfaces, control } = this.parts;
+    const { follower, ownership, interfaces, prober, control } = this.parts;
     const memory = process.memoryUsage();
     return {
       uptime_ms: this.uptime,
@@ -111,6 +113,7 @@ export class Report {
       ...follower.counters,
       ...ownership.counters,
       ...interfaces.counters,
+      ...prober.counters,
       ...claims,
       ...prefixed('control', control().counters),
     };

@@ -1,7 +1,6 @@
 // What the control socket can ask for.
 import type { Datapath } from '../kernel/datapath.js';
-import { COUNTED_SIZE, writeCounted } from '../kernel/record/counted.js';
-import { LIVE_SIZE, RECORD_SIZE } from '../kernel/record/layout.js';
+import { COUNTED_SIZE } from '../kernel/record/counted.js';
 import type { SyncEngine } from '../sync/api.js';
 import { Breath, sumSteps } from './breath.js';
 import type { CacheName, StatusResult } from './control/protocol.js';
@@ -43,7 +42,7 @@ export function handlers(get: () => VerbParts): Handlers {
       const breath = new Breath();
       let records = 0;
       if (what === 'kernel') {
-        for (const chunk of countedChunks(get().datapath)) {
+        for (const chunk of get().datapath.table.dumpCounted()) {
           await reply.counted(chunk);
           records += chunk.length / COUNTED_SIZE;
           await breath.take();
@@ -96,18 +95,6 @@ export function handlers(get: () => VerbParts): Handlers {
 function* chunks(sync: SyncEngine, what: CacheName): Generator<Uint8Array> {
   if (what === 'internal') yield* sync.internal.chunks();
   else for (const cache of sync.external.values()) yield* cache.chunks();
-}
-
-function* countedChunks({ table }: Datapath): Generator<Uint8Array> {
-  for (const chunk of table.dump()) {
-    const counted = new Uint8Array(recordCount(chunk) * COUNTED_SIZE);
-    const live = new Uint8Array(LIVE_SIZE);
-    for (let i = 0; i < recordCount(chunk); i++) {
-      const record = chunk.subarray(i * RECORD_SIZE, (i + 1) * RECORD_SIZE);
-      writeCounted(record, live, counted, i * COUNTED_SIZE);
-    }
-    yield counted;
-  }
 }
 
 function alivePeers(sync: SyncEngine): number {

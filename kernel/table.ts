@@ -1,10 +1,12 @@
 /** The splice table in bulk: work is put into the mailbox and done by the table_op program. */
 import { libc, mapShared, memory, type Pointer, Protection } from './native.js';
 import { runProgram } from './program.js';
+import { COUNTED_SIZE, writeCounted } from './record/counted.js';
 import {
   BATCH_ITEM_SIZE,
   BATCH_ITEMS,
   BatchItemOffset,
+  LIVE_SIZE,
   LiveOffset,
   MailboxOffset,
   Operation,
@@ -171,6 +173,20 @@ export class Table {
         probes: this.#bytes[live + LiveOffset.probes],
       };
     });
+  }
+
+  /** All entries as counted records (record/counted.ts), in chunks of n × COUNTED_SIZE bytes. */
+  *dumpCounted(): Generator<Uint8Array> {
+    for (const found of this.#walk(Operation.DUMP)) {
+      if (!found) continue;
+      const chunk = new Uint8Array(found * COUNTED_SIZE);
+      for (let i = 0; i < found; i++) {
+        const live = this.#item(i) + BatchItemOffset.live;
+        const record = this.#bytes.subarray(this.#item(i), live);
+        writeCounted(record, this.#bytes.subarray(live, live + LIVE_SIZE), chunk, i * COUNTED_SIZE);
+      }
+      yield chunk;
+    }
   }
 
   /** All entries with their counters, some hundred at a time; see dump(). */
