@@ -67,7 +67,7 @@ static __always_inline __u32 adopt_again(struct splice_entry *e, struct splice_b
 }
 
 /* The word that follows from both, which had one past and then heard different packets. */
-static __always_inline control_t control_join(control_t ours, control_t theirs)
+__noinline control_t control_join(control_t ours, control_t theirs)
 {
 	__u32 generation = (__u32)ours > (__u32)theirs ? (__u32)ours : (__u32)theirs;
 	__u16 open = control_flags(ours) & control_flags(theirs) & FLAGS_OPEN;
