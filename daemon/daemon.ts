@@ -1,6 +1,7 @@
 // The daemon's life: opens the floors below, ties them together, and lets them go again.
 import { Datapath, DEFAULT_TIMEOUTS } from '../kernel/datapath.js';
 import { nodeId } from '../kernel/record/record.js';
+import type { UpgradeReport } from '../kernel/upgrade.js';
 import type { PeerChange, PeerInfo, SyncEvents } from '../sync/api.js';
 import { Sync } from '../sync/engine.js';
 import { SyncError } from '../sync/error.js';
@@ -78,6 +79,7 @@ export class Daemon {
         incarnation: datapath.incarnation.toString(),
         interfaces: parts.interfaces.status.served,
         table: datapath.table.size,
+        ...told(datapath.upgraded),
       },
       datapath.adopted ? 'ready, with the table that was there' : 'ready, with a new table',
     );
@@ -126,6 +128,7 @@ export class Daemon {
       this.settings = settings;
       parts.interfaces.replace(kernel.interfaces);
       parts.watch.replace(failover.virtualAddresses);
+      parts.prober.restart();
       await this.resize(parts);
       const { applied, needsRestart } = change;
       this.log.info({ applied, needsRestart }, 'configuration read again');
@@ -136,7 +139,7 @@ export class Daemon {
   }
 
   /** The table as large as the settings say; where it cannot be, settings that say how large it is. */
-  private async resize({ datapath }: Parts): Promise<void> {
+  private async resize({ datapath, interfaces }: Parts): Promise<void> {
     const { log, settings } = this;
     const { size } = datapath.table;
     const { tableSize } = settings.kernel;
@@ -145,7 +148,12 @@ export class Daemon {
     try {
       await datapath.resize(tableSize);
       const took_ms = Math.round(performance.now() - began);
-      log.info({ code: 'TABLE_RESIZED', from: size, to: tableSize, took_ms }, 'table resized');
+      datapath.serve(interfaces.status.served); // one that came meanwhile may have the old programs
+      const upgraded = told(datapath.upgraded);
+      log.info(
+        { code: 'TABLE_RESIZED', from: size, to: tableSize, took_ms, ...upgraded },
+        'table resized',
+      );
     } catch (error) {
       const { message } = error as Error;
       this.settings = { ...settings, kernel: { ...settings.kernel, tableSize: size } };
@@ -213,7 +221,7 @@ export class Daemon {
       const prober: Prober = new Prober({
         datapath,
         log,
-        active: () => ownership.role === 'primary',
+        active: () => ownership.role === 'primary' && this.mayAnswer(watch),
         periodMs: () => 1000 * (this.settings.kernel.timeouts.probe ?? DEFAULT_TIMEOUTS.probe),
       });
       const track = new TrackFile(settings.failover.trackFile);
@@ -276,6 +284,11 @@ export class Daemon {
     };
   }
 
+  /** Whoever answers a virtual address answers this node; or nobody has said which those are. */
+  private mayAnswer({ here }: AddressWatch): boolean {
+    return here.length > 0 || this.settings.failover.virtualAddresses.length === 0;
+  }
+
   private hello(node: number): Hello {
     const nodes: Record<string, string> = { [node]: this.settings.nodeName };
     for (const peer of this.parts?.sync.peers() ?? []) nodes[peer.node] = peer.name;
@@ -315,6 +328,13 @@ export class Daemon {
     while (due() && !this.caughtUp) await pause(CAUGHT_UP_LOOK_MS);
     if (due()) await ownership.commit();
   }
+}
+
+/** How the pinned table or its programs were exchanged, if they were. */
+function told(upgraded: UpgradeReport | undefined): Record<string, unknown> {
+  if (!upgraded) return {};
+  const { migrated, copied, frozenMs } = upgraded;
+  return { upgraded: { migrated, copied, frozen_ms: Math.round(frozenMs * 10) / 10 } };
 }
 
 /** A link that has just been set up has its carrier, and with it its address, a moment later. */

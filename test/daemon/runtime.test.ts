@@ -6,7 +6,7 @@ import type { StatusResult } from '../../daemon/control/protocol.js';
 import { command } from '../lab/lab.js';
 import { privileges } from '../support/privileges.js';
 import { within } from '../support/within.js';
-import { Pair } from './pair.js';
+import { Pair, VIRTUAL } from './pair.js';
 
 const runtime = suite('runtime');
 const lacking = privileges();
@@ -126,6 +126,18 @@ else {
     const refused = await reload((text) => text.replace('TableSize 4096', 'TableSize 64'));
     assert.match(refused, '"code":"TABLE_NOT_RESIZED","size":8192,"wanted":64');
     assert.equal((await pair.a.status())?.table, { live: 100, size: 8192 });
+  });
+
+  test('the active node asks after flows for which no packet comes', async () => {
+    const asked = async (): Promise<number> => {
+      const [section] = (await pair.a.call('stats', { what: 'kernel' })).sections;
+      return Number(section?.values.probed);
+    };
+    await reload((text) => text.replace('probe 1h', 'probe 1'));
+    assert.is(await asked(), 0, 'nobody, as a backup');
+    inside('ip', 'address', 'add', `${VIRTUAL}/32`, 'dev', 'eth0');
+    await pair.until('the questions', async () => (await asked()) >= 100);
+    inside('ip', 'address', 'del', `${VIRTUAL}/32`, 'dev', 'eth0');
   });
 
   test('SIGHUP sets what the kernel tells its trace pipe', async () => {
