@@ -52,7 +52,8 @@ static __noinline int answer_segment(struct __sk_buff *skb, struct packet *p, __
 
 	if (!s)
 		return TC_ACT_SHOT;
-	if (p->payload && cut_payload(skb, p, 0))
+	if ((p->payload && cut_payload(skb, p, 0)) ||
+	    (!p->v6 && p->ip.ihl > 5 && blank_ip_options(skb, p)))
 		goto fail;
 	*(__be16 *)(s->after + 0) = p->tuple.dport;
 	*(__be16 *)(s->after + 2) = p->tuple.sport;

@@ -222,8 +222,8 @@ static __always_inline int handle_rst(struct __sk_buff *skb, struct packet *p,
 		COUNT_DROP(RST_REFUSED, e->record.id);
 		return TC_ACT_SHOT;
 	}
-	way = forward(skb, p, e, leg, 0);
-	if (way == TC_ACT_SHOT)
+	way = forward_ready(skb, p, e, leg, 0);
+	if (way != TC_ACT_OK)
 		return way;
 	count(SPLICE_CNT_RST_RELAYED);
 	if (verdict == RST_BELIEVED && !control_finished(c)) {
@@ -233,7 +233,7 @@ static __always_inline int handle_rst(struct __sk_buff *skb, struct packet *p,
 	} else if (!known) {
 		shorten(e, now, t->timeout_ms[SPLICE_TIMEOUT_PROBE]);
 	}
-	return way;
+	return forward_go(skb, p, e, leg);
 }
 
 /* A segment of a splice that translates. */
@@ -243,10 +243,6 @@ static __always_inline int handle_active(struct __sk_buff *skb, struct packet *p
 	if (p->hops <= 1) {
 		COUNT_DROP(DROP_TTL, e->record.id);
 		return p->piece == PIECE_WHOLE ? answer_error(skb, p, ICMP_TTL, 0) : TC_ACT_SHOT;
-	}
-	if (p->piece != PIECE_WHOLE && !fragment_passes(e, c)) {
-		COUNT_DROP(DROP_FRAGMENT, e->record.id);
-		return TC_ACT_SHOT;
 	}
 	if ((p->tos & ECN_MASK) == ECN_CE && !leg_has_ecn(e, 1 - leg)) {
 		COUNT_DROP(DROP_ECN, e->record.id);
@@ -281,6 +277,12 @@ static __always_inline int handle_hit(struct __sk_buff *skb, struct packet *p,
 			return TC_ACT_OK;
 		/* a FIN now would close the socket before the splice takes over; it comes again */
 		COUNT_DROP(HOLD_FIN, ref->id);
+		return TC_ACT_SHOT;
+	}
+	/* nobody can answer a fragment */
+	if (p->piece != PIECE_WHOLE &&
+	    (p->flags & TCP_SYN || control_torn(c) || !fragment_passes(e, c))) {
+		COUNT_DROP(DROP_FRAGMENT, ref->id);
 		return TC_ACT_SHOT;
 	}
 	if (p->flags & TCP_SYN)

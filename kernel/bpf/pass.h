@@ -15,24 +15,36 @@ static __always_inline void count_how(__u32 how)
 		count(SPLICE_CNT_CLAMPED);
 }
 
+/* TC_ACT_OK: nothing keeps the packet from its receiver. Any other verdict is final. */
+static __always_inline int forward_ready(struct __sk_buff *skb, struct packet *p,
+					 struct splice_entry *e, __u32 direction, __u32 how)
+{
+	if (translate_header(p, e, direction, how))
+		return TC_ACT_SHOT;
+	return find_way(skb, p, e, 1 - direction);
+}
+
+static __always_inline int forward_go(struct __sk_buff *skb, struct packet *p,
+				      struct splice_entry *e, __u32 direction)
+{
+	struct scratch *s = get_scratch();
+
+	if (s && p->piece == PIECE_FIRST)
+		fragment_note(p, &s->leg);
+	return translate(skb, p, e, direction) ? TC_ACT_SHOT : send_by(skb);
+}
+
 /* Translate the packet and send it on its way. Returns the tc verdict. */
 static __noinline int forward(struct __sk_buff *skb, struct packet *p, struct splice_entry *e,
 			      __u32 direction, __u32 how)
 {
-	struct scratch *s = get_scratch();
-	int verdict;
+	int verdict = forward_ready(skb, p, e, direction, how);
 
-	if (!s || translate_header(p, e, direction, how))
-		return TC_ACT_SHOT;
-	verdict = find_way(skb, p, e, 1 - direction);
 	if (verdict != TC_ACT_OK)
 		return verdict;
-	if (!(p->flags & TCP_RST))
-		take_in(e, direction, p);
-	if (p->piece == PIECE_FIRST)
-		fragment_note(p, &s->leg);
+	take_in(e, direction, p);
 	count_how(how);
-	return translate(skb, p, e, direction) ? TC_ACT_SHOT : send_by(skb);
+	return forward_go(skb, p, e, direction);
 }
 
 /* Ethernet header of a packet that we send ourselves. */

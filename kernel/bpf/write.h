@@ -51,17 +51,15 @@ static __noinline int tcp_write(struct __sk_buff *skb, __u32 l4, __u32 header, _
  */
 static __noinline int blank_ip_options(struct __sk_buff *skb, struct packet *p)
 {
-	__u32 length = BOUND(p->ip.ihl * 4 - IPV4_HEADER, 0x3c);
-	__u8 before[40], after[40];
+	static const __u8 nops[64] = { [0 ... 63] = 1 };
+	__u32 length = BOUND(p->ip.ihl * 4 - IPV4_HEADER - 4, 0x3c) + 4;	/* 6.12: never 0 */
+	__u8 before[64];
 	__s64 diff;
 
-	if (!length || length > sizeof(before))
-		return -1;
-	__builtin_memset(after, 1, sizeof(after));
 	if (bpf_skb_load_bytes(skb, ETH_HLEN + IPV4_HEADER, before, length))
 		return -1;
-	diff = bpf_csum_diff((__be32 *)before, length, (__be32 *)after, length, 0);
-	if (diff < 0 || bpf_skb_store_bytes(skb, ETH_HLEN + IPV4_HEADER, after, length, 0))
+	diff = bpf_csum_diff((__be32 *)before, length, (__be32 *)nops, length, 0);
+	if (diff < 0 || bpf_skb_store_bytes(skb, ETH_HLEN + IPV4_HEADER, nops, length, 0))
 		return -1;
 	p->ip.check = ~fold((__u64)(__u16)~p->ip.check + (__u32)diff);
 	count(SPLICE_CNT_IP_OPTIONS);
@@ -205,8 +203,8 @@ static long cut_step(__u32 index, void *context)
 		if (bpf_skb_load_bytes(c->skb, c->at, piece, sizeof(piece)))
 			return 1;
 	} else {
-		left = BOUND(left, CUT_PIECE - 1);
-		if (!left || bpf_skb_load_bytes(c->skb, c->at, piece, left))
+		left = BOUND(left - 1, CUT_PIECE - 1) + 1;	/* 6.1: never 0 */
+		if (bpf_skb_load_bytes(c->skb, c->at, piece, left))
 			return 1;
 	}
 	c->sum = bpf_csum_diff((__be32 *)piece, sizeof(piece), NULL, 0, c->sum);
