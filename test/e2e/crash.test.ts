@@ -21,6 +21,14 @@ test('every transfer whose record the peer held completes with the right SHA-256
   assert.is(run.result.broken_replicated, 0, JSON.stringify(run.result));
 });
 
+test('... of each family, and with IPv6 clients of IPv4 servers', () => {
+  for (const [family, part] of Object.entries(run.result.by_family)) {
+    assert.ok(part.replicated_at_takeover > 8, `${family}: ${JSON.stringify(part)}`);
+    assert.is(part.broken_replicated, 0, `${family}: ${JSON.stringify(part)}`);
+  }
+  assert.is(Object.keys(run.result.by_family).length, 3);
+});
+
 test('at most a few were not replicated yet, and they are counted by state', () => {
   const { broken, unreplicated } = run.result;
   const counted = Object.values(unreplicated).reduce((sum, n) => sum + n, 0);

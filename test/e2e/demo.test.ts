@@ -39,6 +39,7 @@ for (const [args, complaint] of [
   [['--flows', '5'], 'expected a whole number from 6 to 1000'],
   [['--bytes', '1e6'], 'expected a whole number'],
   [['--mode', 'reboot'], 'expected crash or switchover'],
+  [['--family', '5'], 'expected 4, 6 or both'],
   [['--frob'], "Unknown option '--frob'"],
 ] as const) {
   program(`${args.join(' ')} is refused with exit status 2`, async () => {

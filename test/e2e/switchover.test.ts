@@ -27,6 +27,15 @@ test('the peer held a copy of every transfer under way', () => {
   assert.ok(replicated_at_takeover > 30, JSON.stringify(run.result));
 });
 
+test('... of each family, and of IPv6 clients of IPv4 servers', () => {
+  const { by_family } = run.result;
+  assert.equal(Object.keys(by_family), ['4-4', '6-6', '6-4']);
+  for (const [family, part] of Object.entries(by_family)) {
+    assert.ok(part.replicated_at_takeover > 8, `${family}: ${JSON.stringify(part)}`);
+    assert.is(part.completed, part.flows, `${family}: ${JSON.stringify(part)}`);
+  }
+});
+
 test('no connection is answered by a RST', () => {
   assert.is(run.resets, 0);
 });

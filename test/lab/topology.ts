@@ -178,19 +178,12 @@ export function removeInterface(lab: Lab, node: string, net: Net): void {
   lab.ip(node, [`link delete ${cableOf(node, net).device}`]);
 }
 
-/** It comes back with all its addresses: those that are its own, and the virtual ones. */
+/** It comes back with the addresses that are its own. The virtual ones are keepalived's business. */
 export function restoreInterface(lab: Lab, node: string, net: Net): void {
   const cable = cableOf(node, net);
   command('ip', ['-batch', '-'], `${veth(lab, cable)}\n`);
   lab.ip(FABRIC, intoBridge(cable));
-  const virtual = VIRTUAL_ADDRESSES.filter(({ device }) => device === cable.device);
-  lab.ip(node, [
-    ...addressLines(cable),
-    ...virtual.map(
-      ({ cidr, device, family }) =>
-        `address add ${cidr} dev ${device}${family === '6' ? ' nodad preferred_lft 0' : ''}`,
-    ),
-  ]);
+  lab.ip(node, addressLines(cable));
 }
 
 /** Takes the virtual addresses off a dead node, as the reboot of a machine would. */

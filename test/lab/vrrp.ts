@@ -81,6 +81,7 @@ SPLICED_LOCK='${lab.path(node, 'notify.lock')}' SPLICECTL='${process.execPath} $
   const file = lab.write(join(node, 'keepalived.conf'), config(lab, node, wrapper));
   const files = ['keepalived.pid', 'vrrp.pid'].map((name) => lab.path(node, name));
   for (const stale of files) fs.rmSync(stale, { force: true }); // one that was killed left them
-  const pids = ['-p', files[0], '-r', files[1]];
-  return lab.start(node, 'keepalived', ['keepalived', '-n', '-l', '-D', '-P', '-f', file, ...pids]);
+  // Line by line, or the last that it logged goes with it when it is killed.
+  const program = ['stdbuf', '-oL', 'keepalived', '-n', '-l', '-D', '-P'];
+  return lab.start(node, 'keepalived', [...program, '-f', file, '-p', files[0], '-r', files[1]]);
 }
