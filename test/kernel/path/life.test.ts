@@ -16,7 +16,7 @@ import { testLibc } from './libc.js';
 import { other, SIDES, type Side } from './network.js';
 import { stage } from './stage.js';
 import { abort, beginAt, descriptor, set, timestamp, timestampsFrom, untilReset } from './tcp.js';
-import { finish, receive, send, transfer, WAYS } from './transfer.js';
+import { finish, receive, send, transfer, WAYS, way } from './transfer.js';
 
 await isolateOrSkip(import.meta.url);
 
@@ -32,8 +32,6 @@ const MSG_DONTWAIT = 0x40;
 const MS = 2000;
 
 const { network, flows, spliced, test, run } = stage('the life of a splice');
-
-const way = (from: Side) => (from === 'client' ? 'upload' : 'download');
 
 /** The entries of the table. */
 function entries(): RecordView[] {

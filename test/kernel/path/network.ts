@@ -17,7 +17,7 @@ import { cgroupRoot } from '../../support/cgroup.js';
 import { Namespace } from './namespace.js';
 
 /** Those that the datapath splices. */
-export const SERVED: Family[] = [4];
+export const SERVED: Family[] = [4, 6];
 /** The client's side or the server's; leg 0 and leg 1. */
 export type Side = 'client' | 'server';
 export const SIDES: Side[] = ['client', 'server'];
@@ -32,6 +32,7 @@ export const ADDRESS = {
   source: { 4: '10.2.0.100', 6: 'fd00:2::100' },
   server: { 4: '10.2.1.2', 6: 'fd00:2:1::2' },
 } as const;
+const MTU = 1500;
 const NUMBER = { client: 1, server: 2 } as const;
 /** This process's interface on each side. */
 export const DEVICE = { client: 'cli', server: 'srv' } as const;
@@ -55,8 +56,7 @@ export class Network {
   readonly end: Record<Side, Namespace> = { client: Namespace.make(), server: Namespace.make() };
   readonly router: Record<Side, Namespace> = { client: Namespace.make(), server: Namespace.make() };
   datapath!: Datapath;
-  #bundles = true;
-  readonly #filtered = new Set<Namespace>();
+  #undo: (() => void)[] = [];
 
   async start(): Promise<void> {
     for (const side of SIDES) this.#lay(side);
@@ -113,17 +113,44 @@ export class Network {
     ];
   }
 
-  /** Everything as in the beginning: no filters, no losses, segments in bundles. */
+  /** Everything as in the beginning, whatever a test has changed by the calls below. */
   calm(): void {
-    for (const space of this.#filtered) space.filter('');
-    this.#filtered.clear();
-    if (!this.#bundles) this.bundles(true);
+    for (const undo of this.#undo.reverse()) undo();
+    this.#undo = [];
+  }
+
+  /** Another value of a setting below /proc/sys/net. */
+  sysctl(space: Namespace, name: string, value: number | string): void {
+    const before = space.readSysctl(name);
+    space.sysctl(name, value);
+    this.#undo.push(() => space.sysctl(name, before));
+  }
+
+  /** Another MTU for both ends of a link: the one of this process, or the one of the far end. */
+  mtu(side: Side, link: 'near' | 'far', mtu: number): void {
+    const devices = this.links(side);
+    const both = link === 'near' ? devices.slice(0, 2) : devices.slice(2);
+    const set = (to: number): void => {
+      for (const [space, device] of both) space.ip(`link set ${device} mtu ${to}`);
+    };
+    set(mtu);
+    this.#undo.push(() => {
+      set(MTU);
+      this.forgetMtu();
+    });
+  }
+
+  /** Nobody knows any more what routers have told. */
+  forgetMtu(): void {
+    for (const space of [this.balancer, ...Object.values(this.end)]) {
+      for (const family of ['-4', '-6']) space.exec('ip', family, 'route', 'flush', 'cache');
+    }
   }
 
   /** Whether segments travel in bundles (TSO, GSO) over all links, or one by one. */
   bundles(on: boolean): void {
     const to = on ? 'on' : 'off';
-    this.#bundles = on;
+    if (!on) this.#undo.push(() => this.bundles(true));
     for (const side of SIDES) {
       for (const [space, device] of this.links(side)) {
         space.exec('ethtool', '-K', device, 'tso', to, 'gso', to, 'gro', to);
@@ -146,7 +173,7 @@ export class Network {
   rule(space: Namespace, hook: 'input' | 'forward' | 'output', rule: string): void {
     const chain = `table inet t { chain c { type filter hook ${hook} priority 0; ${rule}; }; }`;
     space.filter(rule ? chain : '');
-    this.#filtered.add(space);
+    if (rule) this.#undo.push(() => space.filter(''));
   }
 
   /** By how much each counter rises while something is done; only those that do. */

@@ -16,6 +16,13 @@ export interface Stage {
   run(): void;
 }
 
+/** Wait for something that is about to be so. */
+export async function until(so: () => boolean, what: string, ms = 1000): Promise<void> {
+  for (const deadline = performance.now() + ms; !so(); await sleep(5)) {
+    assert.ok(performance.now() < deadline, `not within ${ms} ms: ${what}`);
+  }
+}
+
 export function stage(name: string): Stage {
   const tests: Test = suite(name);
   const network = new Network();

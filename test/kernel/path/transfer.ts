@@ -5,9 +5,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { within } from '../../support/within.js';
 import { pattern } from '../ends/pattern.js';
 import type { Flow } from './flow.js';
+import type { Side } from './network.js';
 
 export type Way = 'download' | 'upload';
 export const WAYS: Way[] = ['download', 'upload'];
+/** The way of what a side sends. */
+export const way = (from: Side): Way => (from === 'client' ? 'upload' : 'download');
 
 export interface Pace {
   /** Bytes written at a time. */
@@ -85,7 +88,7 @@ export async function transfer(
 /** Close a flow in good order: the client first, or the server. Nothing more may come from either. */
 export async function finish(
   { client, server }: Pick<Flow, 'client' | 'server'>,
-  first: 'client' | 'server' = 'client',
+  first: Side = 'client',
 ): Promise<void> {
   const [one, other] = first === 'client' ? [client, server] : [server, client];
   const ended = (socket: Socket) =>
