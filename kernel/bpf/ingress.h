@@ -165,6 +165,8 @@ static __always_inline int old_data(struct __sk_buff *skb, struct packet *p, str
 
 	take_in(e, in, p);
 	count(SPLICE_CNT_OLD_DATA);
+	if (s)
+		__builtin_memcpy(s->after, s->before, sizeof(s->before));
 	if (owes_ack && !seq_before(p->ack, e->live.own_end[in]))
 		return local_copy(skb, p, e, in);
 	if (!s || seq_after(p->seq + p->payload, e->live.local_next[in]) || p->flags & TCP_FIN)
@@ -187,17 +189,19 @@ static __always_inline int splice_open_leg(struct __sk_buff *skb, struct packet 
 	bool told = e->live.copied & (1 << in);
 	enum forward_how how = acked ? 0 : FORWARD_CLAMP;
 
+	if (translate_header(p, e, in, how))
+		return TC_ACT_SHOT;
 	if (carries && seq_before(p->seq, e->record.base[in]) &&
 	    !(control_flags(c) & ACKED_FLAG(1 - in)))
 		return old_data(skb, p, e, in, !told);
 	if (told)
-		return forward(skb, p, e, in, how);
+		return forward_translated(skb, p, e, in, how);
 	if (carries || acked) {
 		switch (forward_copy(skb, p, e, in, how)) {
 		case COPY_SENT:
 			break;
 		case COPY_NO_WAY:
-			return forward(skb, p, e, in, how);
+			return forward_translated(skb, p, e, in, how);
 		default:
 			return TC_ACT_SHOT;
 		}
@@ -222,7 +226,7 @@ static __always_inline int handle_rst(struct __sk_buff *skb, struct packet *p,
 		COUNT_DROP(RST_REFUSED, e->record.id);
 		return TC_ACT_SHOT;
 	}
-	way = forward_ready(skb, p, e, leg, 0);
+	way = forward_ready(skb, p, e, leg);
 	if (way != TC_ACT_OK)
 		return way;
 	count(SPLICE_CNT_RST_RELAYED);
@@ -260,7 +264,7 @@ static __always_inline int handle_active(struct __sk_buff *skb, struct packet *p
 	}
 	if (control_flags(c) & OPEN_FLAG(leg))
 		return splice_open_leg(skb, p, e, leg, c);
-	return forward(skb, p, e, leg, 0);
+	return forward(skb, p, e, leg);
 }
 
 static __always_inline int handle_hit(struct __sk_buff *skb, struct packet *p,

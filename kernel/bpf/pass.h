@@ -17,9 +17,9 @@ static __always_inline void count_how(__u32 how)
 
 /* TC_ACT_OK: nothing keeps the packet from its receiver. Any other verdict is final. */
 static __always_inline int forward_ready(struct __sk_buff *skb, struct packet *p,
-					 struct splice_entry *e, __u32 direction, __u32 how)
+					 struct splice_entry *e, __u32 direction)
 {
-	if (translate_header(p, e, direction, how))
+	if (translate_header(p, e, direction, 0))
 		return TC_ACT_SHOT;
 	return find_way(skb, p, e, 1 - direction);
 }
@@ -34,17 +34,26 @@ static __always_inline int forward_go(struct __sk_buff *skb, struct packet *p,
 	return translate(skb, p, e, direction) ? TC_ACT_SHOT : send_by(skb);
 }
 
-/* Translate the packet and send it on its way. Returns the tc verdict. */
-static __noinline int forward(struct __sk_buff *skb, struct packet *p, struct splice_entry *e,
-			      __u32 direction, __u32 how)
+/* Send a packet on its way whose header is translated already. Returns the tc verdict. */
+static __noinline int forward_translated(struct __sk_buff *skb, struct packet *p,
+					 struct splice_entry *e, __u32 direction, __u32 how)
 {
-	int verdict = forward_ready(skb, p, e, direction, how);
+	int verdict = find_way(skb, p, e, 1 - direction);
 
 	if (verdict != TC_ACT_OK)
 		return verdict;
 	take_in(e, direction, p);
 	count_how(how);
 	return forward_go(skb, p, e, direction);
+}
+
+/* Translate the packet and send it on its way. Returns the tc verdict. */
+static __always_inline int forward(struct __sk_buff *skb, struct packet *p, struct splice_entry *e,
+				   __u32 direction)
+{
+	if (translate_header(p, e, direction, 0))
+		return TC_ACT_SHOT;
+	return forward_translated(skb, p, e, direction, 0);
 }
 
 /* Ethernet header of a packet that we send ourselves. */
@@ -62,9 +71,9 @@ static __always_inline int write_ethernet(struct __sk_buff *skb, const struct bp
 enum copied { COPY_SENT, COPY_DROPPED, COPY_NO_WAY };
 
 /*
- * Translate the packet and send a copy of it; what is left in skb, headers as they came, is for the local
- * socket. A copy cannot wait for a neighbour to be resolved, nor be made to fit: then (COPY_NO_WAY) the
- * caller forwards the packet itself.
+ * Send a copy of the packet, whose header is translated already; what is left in skb, headers as they came,
+ * is for the local socket. A copy cannot wait for a neighbour to be resolved, nor be made to fit: then
+ * (COPY_NO_WAY) the caller forwards the packet itself.
  */
 static __noinline enum copied forward_copy(struct __sk_buff *skb, struct packet *p,
 					   struct splice_entry *e, __u32 direction, __u32 how)
@@ -74,7 +83,7 @@ static __noinline enum copied forward_copy(struct __sk_buff *skb, struct packet 
 	__u32 out = (1 - direction) & 1, mark = skb->mark, length;
 	bool v6 = leg_is_ipv6(e, out);
 
-	if (!t || !s || translate_header(p, e, direction, how))
+	if (!t || !s)
 		return COPY_DROPPED;
 	length = leaving_length(p, v6);
 	if (length > leg_limit(e, out, v6) || route(skb, s, &e->record.tuple[out], length))
