@@ -9,10 +9,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type RefusalReason, splice } from '../../kernel/splice.js';
-import { isolateOrSkip, run } from '../support/isolate.js';
+import { isolateOrSkip } from '../support/isolate.js';
 import { within } from '../support/within.js';
 import { type Peculiarity, peculiarListen } from './ends/peculiar.js';
 import { clientLeg } from './ends/plan.js';
+import { loseNone, loseSegment, segmentsLost } from './lose.js';
 import { TwoLegs } from './two-legs.js';
 
 await isolateOrSkip(import.meta.url);
@@ -99,18 +100,14 @@ real('connections that began with data in the SYN (Fast Open)', async () => {
 });
 
 real('connections that miss a segment at the moment of splicing', async () => {
-  const lost = 777; // of the client's segments, by its payload
-  const length = 20 + 32 + lost;
-  const chain = `type filter hook input priority 0; ip length ${length} drop;`;
-  run('nft', `table ip t { chain i { ${chain} }; }`);
-  before = () => sleep(50); // what comes behind it has arrived by then
-  refused = () => run('nft', 'flush', 'ruleset');
-  const result = await legs.transfer({
-    verb: 'PUT',
-    length: lost + 400,
-    piece: lost,
-    paceMs: 5,
-  });
+  const lost = 777;
+  loseSegment(lost);
+  before = async () => {
+    while (segmentsLost() < 2) await sleep(5); // what comes behind it has arrived by then
+  };
+  refused = loseNone;
+  const pieces = { length: lost + 400, piece: lost, paceMs: 5 };
+  const result = await legs.transfer({ verb: 'PUT', ...pieces });
   assert.ok(result.ok, result.answer);
   assert.equal(refusals, ['out_of_order']);
 });

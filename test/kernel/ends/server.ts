@@ -22,7 +22,10 @@ async function serve(socket: Socket): Promise<void> {
   let head = Buffer.alloc(0);
   while (!head.includes(10)) {
     const { value, done } = await pieces.next();
-    if (done) return;
+    if (done) {
+      socket.destroy(); // nothing was asked
+      return;
+    }
     head = Buffer.concat([head, value]);
   }
   const end = head.indexOf(10);
