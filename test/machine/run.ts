@@ -57,7 +57,9 @@ function options(args: string[]): Options {
   const tests = values.tests?.split(',') ?? TESTS;
   return {
     lines: positionals.length > 0 ? positionals : Object.keys(SUITES),
-    command: values.run ?? `node --import tsx test/run.ts ${tests.join(' ')}`,
+    command:
+      values.run ??
+      `node --import tsx test/machine/load.ts && node --import tsx test/run.ts ${tests.join(' ')}`,
     renew: values.renew,
     verbose: values.verbose,
   };
