@@ -77,8 +77,11 @@ function alignWithClient(fd: number, client: Socket, asked: number): void {
   const seen = clientFd === undefined ? undefined : snapshot(clientFd);
   if (!seen) return;
   setMss(fd, seen.mss + (seen.timestamps ? TIMESTAMP_BYTES : 0));
-  const lacking = (seen.sack ? 0 : Option.SACK0) & ~asked;
-  if (lacking) setMark(fd, MARK_ALIGN | lacking);
+  const lacking =
+    (seen.timestamps ? 0 : Option.TS0) |
+    (seen.sack ? 0 : Option.SACK0) |
+    (seen.ecn ? 0 : Option.ECN0);
+  if (lacking & ~asked) setMark(fd, MARK_ALIGN | (lacking & ~asked));
 }
 
 /** A connection on its way. */

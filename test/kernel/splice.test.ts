@@ -1,21 +1,29 @@
 // SPDX-License-Identifier: MIT
 // deadline: 90
 /** splice() over real stacks, with real packets; see the drawing in two-legs.ts. */
+import { writeFileSync } from 'node:fs';
 import type { Server, Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { fdOf, type Snapshot, snapshot } from '../../kernel/socket.js';
 import { type RefusalReason, type SpliceOutcome, splice } from '../../kernel/splice.js';
 import { isolateOrSkip } from '../support/isolate.js';
 import { within } from '../support/within.js';
 import type { Transfer } from './ends/client.js';
-import { TwoLegs } from './two-legs.js';
+import { type Families, TwoLegs } from './two-legs.js';
 
 await isolateOrSkip(import.meta.url);
 
+const SAME: Families = { client: 4, server: 4 };
+const OTHERS: Families[] = [
+  { client: 6, server: 6 },
+  { client: 6, server: 4 },
+  { client: 4, server: 6 },
+];
 const test = suite('splice() over real stacks');
 const legs = new TwoLegs();
-let proxy: Server;
+const proxies: Server[] = [];
 const outcomes: SpliceOutcome[] = [];
 const refusals: RefusalReason[] = [];
 let settleTimeoutMs = 200;
@@ -49,13 +57,14 @@ async function all(count: number, t: Transfer): Promise<void> {
 
 test.before(async () => {
   await legs.start();
-  proxy = await legs.proxy((client, server, head) => {
+  const begin = (client: Socket, server: Socket, head: Buffer): void => {
     serve(client, server, head).catch((error) => console.error(error));
-  });
+  };
+  for (const families of [SAME, ...OTHERS]) proxies.push(await legs.proxy(begin, families));
 });
 
 test.after(async () => {
-  proxy.close();
+  for (const proxy of proxies) proxy.close();
   await legs.stop();
 });
 
@@ -80,6 +89,36 @@ real('downloads and uploads arrive byte for byte, and no socket stays', async ()
     `the sockets of all splices are closed: ${outcomes}`,
   );
 });
+
+for (const families of OTHERS) {
+  const legsName = `an IPv${families.client} client and an IPv${families.server} server`;
+  real(`${legsName}: every byte, at the moment of splicing too, and no socket stays`, async () => {
+    await all(10, { verb: 'GET', length: 1_000_000, ...families });
+    await all(5, { verb: 'PUT', length: 300_000, piece: 20_000, paceMs: 1, ...families });
+    for (const finAfterMs of [0, 2]) {
+      await all(5, { verb: 'ALL', length: 5_000, finAfterMs, ...families });
+    }
+    assert.equal(new Set(refusals.filter((reason) => reason !== 'not_established')).size, 0);
+    assert.ok(outcomes.length >= 15, `${outcomes.length} of 25 spliced`);
+    assert.equal(
+      outcomes.filter((o) => o !== 'committed'),
+      [],
+    );
+  });
+
+  real(`${legsName}: 1 % loss on both ends costs time and no byte`, async () => {
+    legs.lose('client', 1);
+    legs.lose('server', 1);
+    try {
+      await all(5, { verb: 'GET', length: 1_000_000, ...families });
+      await all(5, { verb: 'PUT', length: 1_000_000, ...families });
+    } finally {
+      legs.lose('client', 0);
+      legs.lose('server', 0);
+    }
+    assert.equal(refusals, []);
+  });
+}
 
 real('the host says neither FIN nor RST when it closes its sockets', async () => {
   const { local_fin, local_rst, local_stray } = legs.datapath.counters();
@@ -155,6 +194,36 @@ for (const option of ['tcp_timestamps', 'tcp_window_scaling', 'tcp_sack']) {
     });
   }
 }
+
+real('the server leg has no option that the client lacks', async () => {
+  const had: Record<string, boolean[]> = {};
+  const seen = (socket: Socket) => {
+    const { sack, timestamps, ecn } = snapshot(fdOf(socket) as number) as Snapshot;
+    return [sack, timestamps, ecn];
+  };
+  writeFileSync('/proc/sys/net/ipv4/tcp_ecn', '1');
+  try {
+    legs.option('client', 'tcp_ecn', true);
+    for (const option of ['tcp_sack', 'tcp_timestamps', 'tcp_ecn']) {
+      before = (client, server) => {
+        had[option] = seen(server);
+        assert.equal(had[option], seen(client));
+      };
+      legs.option('client', option, false);
+      await all(1, { verb: 'GET', length: 1000 });
+      legs.option('client', option, true);
+    }
+  } finally {
+    writeFileSync('/proc/sys/net/ipv4/tcp_ecn', '2');
+    legs.option('client', 'tcp_ecn', false);
+  }
+  assert.equal(had, {
+    tcp_sack: [false, true, true],
+    tcp_timestamps: [true, false, true],
+    tcp_ecn: [true, true, false],
+  });
+  assert.equal(refusals, []);
+});
 
 real(
   'a client that has half-closed is relayed, with every byte, and the reason named',
