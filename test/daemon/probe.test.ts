@@ -11,12 +11,20 @@ import * as assert from 'uvu/assert';
 import { Prober } from '../../daemon/prober.js';
 import { SPLICE_MARK } from '../../kernel/datapath.js';
 import { ProbeSender } from '../../kernel/probe.js';
-import { EVENT_SIZE, EventOffset, EventType, RECORD_SIZE } from '../../kernel/record/layout.js';
-import { eventRecord, type Leg, RecordView } from '../../kernel/record/record.js';
+import { probeSegment } from '../../kernel/probe-segment.js';
+import {
+  EVENT_SIZE,
+  EventOffset,
+  EventType,
+  Option,
+  RECORD_SIZE,
+} from '../../kernel/record/layout.js';
+import { eventRecord, type Leg, newRecord, RecordView } from '../../kernel/record/record.js';
 import { splice } from '../../kernel/splice.js';
 import { clientLeg, type Family, serverLeg } from '../kernel/ends/plan.js';
 import { TwoLegs } from '../kernel/two-legs.js';
 import { isolateOrSkip } from '../support/isolate.js';
+import { checksum } from '../support/packet.js';
 import { within } from '../support/within.js';
 
 await isolateOrSkip(import.meta.url);
@@ -26,7 +34,7 @@ const FAMILIES: { client: Family; server: Family }[] = [
   { client: 6, server: 6 },
   { client: 6, server: 4 },
 ];
-const PERIOD_MS = 200;
+const PERIOD_MS = 150;
 
 const probes = suite('probes');
 const legs = new TwoLegs();
@@ -105,7 +113,7 @@ const present = (): bigint[] =>
 
 test('a silent flow that lives is proven and goes on; what is gone is removed in four periods', async () => {
   const transfers = FAMILIES.map((families) =>
-    legs.transfer({ ...families, verb: 'PUT', length: 20_000, piece: 10_000, paceMs: 1100 }),
+    legs.transfer({ ...families, verb: 'PUT', length: 20_000, piece: 10_000, paceMs: 900 }),
   );
   await until('the commits', () => committed === FAMILIES.length);
   const alive = takeOver();
@@ -175,6 +183,30 @@ test('an end that has forgotten the flow says so by RST, and the entry goes', as
   for (const record of forgotten) sender.send(record, 0, 1);
   await until('its end', () => forgotten.every(({ id }) => destroyed.has(id)));
   sender.close();
+});
+
+test('a question has whole checksums, and timestamps in the second round where the leg has them', async () => {
+  const record = newRecord();
+  record.options = Option.TS1;
+  record.setBase(0, 5);
+  record.setBase(1, 0xfffffff0);
+  record.setSeqDelta(1, 0x20);
+  for (const leg of [0, 1] as const) {
+    record.tuple(leg).source = '2001:db8::ffff:1';
+    record.tuple(leg).destination = '2001:db8::2';
+    record.tuple(leg).sourcePort = 40001;
+  }
+  const tcp = (leg: Leg, round: number): Buffer => {
+    const packet = probeSegment(record, leg, round);
+    const pseudo = Buffer.alloc(4);
+    pseudo.writeUInt16BE(packet.length - 40);
+    pseudo[3] = 6;
+    assert.is(checksum(Buffer.concat([packet.subarray(8), pseudo])), 0);
+    return packet.subarray(40);
+  };
+  assert.equal([tcp(0, 1).readUInt32BE(4), tcp(0, 1).readUInt32BE(8)], [0x0f, 5]);
+  assert.equal([tcp(0, 1).length, tcp(0, 2).length], [20, 20]);
+  assert.equal([tcp(1, 1).length, tcp(1, 2).length, tcp(1, 3).length], [20, 32, 20]);
 });
 
 probes.run();
