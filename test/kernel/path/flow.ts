@@ -21,6 +21,7 @@ const OPEN_MS = 5000;
 export type Families = [Family, Family];
 export const EVERY: Families[] = SERVED.flatMap((a) => SERVED.map((b): Families => [a, b]));
 export const SAME = EVERY.filter(([client, server]) => client === server);
+export const MIXED = EVERY.filter(([client, server]) => client !== server);
 export const nameOf = ([client, server]: Families): string => `IPv${client} to IPv${server}`;
 
 export interface Opening {

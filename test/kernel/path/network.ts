@@ -20,6 +20,7 @@ import { Namespace } from './namespace.js';
 export const SERVED: Family[] = [4, 6];
 /** The client's side or the server's; leg 0 and leg 1. */
 export type Side = 'client' | 'server';
+export type Hook = 'input' | 'forward' | 'output';
 export const SIDES: Side[] = ['client', 'server'];
 export const other = (side: Side): Side => (side === 'client' ? 'server' : 'client');
 
@@ -170,10 +171,15 @@ export class Network {
   }
 
   /** The one rule of nft(8) at a hook of a namespace. */
-  rule(space: Namespace, hook: 'input' | 'forward' | 'output', rule: string): void {
-    const chain = `table inet t { chain c { type filter hook ${hook} priority 0; ${rule}; }; }`;
-    space.filter(rule ? chain : '');
-    if (rule) this.#undo.push(() => space.filter(''));
+  rule(space: Namespace, hook: Hook, rule: string): void {
+    this.rules(space, hook, rule ? [rule] : []);
+  }
+
+  /** The rules of nft(8) at a hook of a namespace, in place of all that are there. */
+  rules(space: Namespace, hook: Hook, rules: string[]): void {
+    const chain = `table inet t { chain c { type filter hook ${hook} priority 0; ${rules.join('; ')}; }; }`;
+    space.filter(rules.length > 0 ? chain : '');
+    if (rules.length > 0) this.#undo.push(() => space.filter(''));
   }
 
   /** By how much each counter rises while something is done; only those that do. */
