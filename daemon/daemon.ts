@@ -146,9 +146,10 @@ export class Daemon {
     if (tableSize === size) return;
     const began = performance.now();
     try {
+      interfaces.again();
       await datapath.resize(tableSize);
+      interfaces.again(); // one that came meanwhile may have the old programs
       const took_ms = Math.round(performance.now() - began);
-      datapath.serve(interfaces.status.served); // one that came meanwhile may have the old programs
       const upgraded = told(datapath.upgraded);
       log.info(
         { code: 'TABLE_RESIZED', from: size, to: tableSize, took_ms, ...upgraded },

@@ -72,6 +72,17 @@ export class InterfaceWatch {
     this.look();
   }
 
+  /** All of them at once: for an exchange of the programs, which goes by what was served last. */
+  again(): void {
+    this.look();
+    try {
+      this.datapath.serve([...this.served.keys()]);
+    } catch (error) {
+      // one that has gone since; rtnetlink is about to say so
+      this.log.warn({ why: (error as Error).message }, 'an interface went while it was attached');
+    }
+  }
+
   private look(): void {
     for (const name of this.names) {
       const before = this.served.get(name);
