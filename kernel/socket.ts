@@ -211,6 +211,8 @@ export interface LegAddresses {
   here: Endpoint;
 }
 
+export type SocketCall = (typeof SocketOption)[keyof typeof SocketOption];
+
 /**
  * Make one call of enum splice_sockopt.
  * @param pending bytes that will still be written, by leg; @param legs for RESERVE and ABORT
@@ -218,7 +220,7 @@ export interface LegAddresses {
  */
 export function spliceCall(
   fd: number,
-  option: (typeof SocketOption)[keyof typeof SocketOption],
+  option: SocketCall,
   { pending = [0, 0], legs = [] }: { pending?: [number, number]; legs?: LegAddresses[] } = {},
 ): number {
   const call = Buffer.alloc(CALL_SIZE);

@@ -20,6 +20,7 @@ import {
   receive,
   resumeReading,
   type Snapshot,
+  type SocketCall,
   snapshot,
   spliceCall,
   stopReading,
@@ -51,7 +52,11 @@ export interface SpliceRequest {
   toClient?: Uint8Array;
   /** How long the two ends may take to come to rest. Default 200. */
   settleTimeoutMs?: number;
+  /** How long the table may be busy with being copied. Default 3000. */
+  busyTimeoutMs?: number;
 }
+
+type Limits = Required<Pick<SpliceRequest, 'settleTimeoutMs' | 'busyTimeoutMs'>>;
 
 /** What became of an activated splice's sockets; the splice itself lives on after 'committed'. */
 export type SpliceOutcome = 'committed' | 'reset' | 'aborted';
@@ -149,9 +154,9 @@ function drain(leg: Leg, seen: Snapshot): number {
 async function settleAndActivate(
   client: Leg,
   server: Leg,
-  timeoutMs: number,
+  { settleTimeoutMs, busyTimeoutMs }: Limits,
 ): Promise<RefusalReason | undefined> {
-  let deadline = performance.now() + timeoutMs;
+  let deadline = performance.now() + settleTimeoutMs;
   let busySince: number | undefined;
   let missing = false;
   for (let still = false, late = 0; late < SETTLE_LATE_ROUNDS; ) {
@@ -172,8 +177,8 @@ async function settleAndActivate(
       if (error === Errno.EBUSY) {
         const now = performance.now();
         busySince ??= now;
-        if (now - busySince > BUSY_PATIENCE_MS) return 'table_busy';
-        deadline = now + timeoutMs;
+        if (now - busySince > busyTimeoutMs) return 'table_busy';
+        deadline = now + settleTimeoutMs;
         late = 0;
       } else if (error !== Errno.EAGAIN) return error ? reasonOf(error) : undefined;
     }
@@ -183,25 +188,21 @@ async function settleAndActivate(
   return missing ? 'out_of_order' : 'not_settled';
 }
 
-/** A call on a leg's socket, as long as that is there. */
-function ask(
-  leg: Leg,
-  option: (typeof SocketOption)[keyof typeof SocketOption],
-  legs: LegAddresses[] = [],
-): Promise<number> {
-  return untilFree(() => {
-    const open = fdOf(leg.socket) === leg.fd;
-    return open ? spliceCall(leg.fd, option, { legs }) : Errno.ENOENT;
-  });
-}
-
-async function hold(client: Leg, server: Leg): Promise<RefusalReason | undefined> {
-  if (snapshot(server.fd)?.id === 0n) {
-    const legs = [client.addresses, server.addresses];
-    const error = await ask(server, SocketOption.RESERVE, legs);
-    if (error) return reasonOf(error);
-  }
-  const error = (await ask(server, SocketOption.HOLD)) || (await ask(client, SocketOption.HOLD));
+async function hold(
+  client: Leg,
+  server: Leg,
+  { busyTimeoutMs }: Limits,
+): Promise<RefusalReason | undefined> {
+  const legs = [client.addresses, server.addresses];
+  const ask = ({ socket, fd }: Leg, option: SocketCall): Promise<number> =>
+    untilFree(() => {
+      const open = fdOf(socket) === fd;
+      return open ? spliceCall(fd, option, { legs }) : Errno.ENOENT;
+    }, busyTimeoutMs);
+  let error = 0;
+  if (snapshot(server.fd)?.id === 0n) error = await ask(server, SocketOption.RESERVE);
+  error ||= await ask(server, SocketOption.HOLD);
+  error ||= await ask(client, SocketOption.HOLD);
   return error ? reasonOf(error) : undefined;
 }
 
@@ -262,11 +263,14 @@ export async function splice(
     return { spliced: false, reason, toServer, toClient };
   };
   if (!clientLeg || !serverLeg) return refuse('not_established');
-  const timeoutMs = request.settleTimeoutMs ?? SETTLE_TIMEOUT_MS;
+  const limits = {
+    settleTimeoutMs: request.settleTimeoutMs ?? SETTLE_TIMEOUT_MS,
+    busyTimeoutMs: request.busyTimeoutMs ?? BUSY_PATIENCE_MS,
+  };
   const reason =
     judgePair(clientLeg, serverLeg) ??
-    (await hold(clientLeg, serverLeg)) ??
-    (await settleAndActivate(clientLeg, serverLeg, timeoutMs));
+    (await hold(clientLeg, serverLeg, limits)) ??
+    (await settleAndActivate(clientLeg, serverLeg, limits));
   if (reason) return refuse(reason);
   const id = snapshot(clientLeg.fd)?.id ?? 0n;
   return { spliced: true, id, committed: commit(clientLeg, serverLeg) };

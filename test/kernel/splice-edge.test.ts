@@ -9,7 +9,8 @@ import * as assert from 'uvu/assert';
 import { connect } from '../../kernel/connect.js';
 import { KernelError } from '../../kernel/error.js';
 import { listen } from '../../kernel/listen.js';
-import { RECORD_SIZE, State } from '../../kernel/record/layout.js';
+import { bpf, libc } from '../../kernel/native.js';
+import { RECORD_SIZE, State, TUNABLES_SIZE, TunablesOffset } from '../../kernel/record/layout.js';
 import { RecordView } from '../../kernel/record/record.js';
 import { liveCount, type Service } from '../../kernel/service.js';
 import { fdOf, IPPROTO_TCP, setInteger } from '../../kernel/socket.js';
@@ -18,7 +19,7 @@ import { cgroupRoot } from '../support/cgroup.js';
 import { isolateOrSkip, run } from '../support/isolate.js';
 import { within } from '../support/within.js';
 import type { Transfer } from './ends/client.js';
-import { TwoLegs } from './two-legs.js';
+import { PIN_PATH, TwoLegs } from './two-legs.js';
 
 await isolateOrSkip(import.meta.url);
 
@@ -73,6 +74,7 @@ test.after(async () => {
 });
 
 test.before.each(() => {
+  freeze(false);
   legs.datapath.table.flush();
 });
 
@@ -124,6 +126,50 @@ real('a full table relays, with every byte, and says so', async () => {
   const { client, server, head, transfer } = await begin({ verb: 'PUT', length: 200_000 });
   const result = await splice(client, server, { toServer: head });
   assert.is(relay(client, server, result), 'table_full');
+  assert.is((await transfer).ok, true);
+});
+
+/** As while the table is being copied into another. */
+function freeze(on: boolean): void {
+  const fd = bpf().objGet(`${PIN_PATH}/tunables`);
+  const [key, tunables] = [Buffer.alloc(4), Buffer.alloc(TUNABLES_SIZE)];
+  bpf().mapLookup(fd, key, tunables);
+  tunables.writeUInt32LE(on ? 1 : 0, TunablesOffset.frozen);
+  bpf().mapUpdate(fd, key, tunables, 0);
+  libc.close(fd);
+}
+
+real('a table that is being copied holds a splice up for as long, at every step', async () => {
+  for (const stepMs of [0, 1, 2, 4, 8]) {
+    const { client, server, head, transfer } = await begin({ verb: 'PUT', length: 300_000 });
+    const freezing = sleep(stepMs).then(async () => {
+      freeze(true);
+      await sleep(60);
+      freeze(false);
+    });
+    const result = await splice(client, server, { toServer: head });
+    assert.is(relay(client, server, result), 'spliced');
+    assert.is((await transfer).ok, true);
+    assert.is(result.spliced && (await result.committed), 'committed');
+    await freezing;
+  }
+  freeze(true);
+  const late = begin({ verb: 'GET', length: 10 }); // it cannot be reserved yet
+  await sleep(60);
+  freeze(false);
+  const { client, server, head, transfer } = await late;
+  assert.ok((await splice(client, server, { toServer: head })).spliced);
+  assert.is((await transfer).ok, true);
+});
+
+real('a table that is copied for too long relays, and forgets the pair when it can', async () => {
+  const { client, server, head, transfer } = await begin({ verb: 'PUT', length: 300_000 });
+  freeze(true);
+  const result = await splice(client, server, { toServer: head, busyTimeoutMs: 20 });
+  assert.is(entries().length, 1);
+  assert.is(relay(client, server, result), 'table_busy');
+  freeze(false);
+  while (entries().length > 0) await sleep(5);
   assert.is((await transfer).ok, true);
 });
 

@@ -28,7 +28,7 @@ export interface Families {
 }
 /** Makes a server listen. */
 export type Open = (server: Server) => Promise<unknown>;
-const PIN_PATH = '/sys/fs/bpf/spliced';
+export const PIN_PATH = '/sys/fs/bpf/spliced';
 
 export class TwoLegs {
   datapath!: Datapath;
