@@ -4,6 +4,7 @@
  *
  *   client                     the balancer                      servers
  *   10.1.0.2 ──── veth ──── 10.1.0.100:80   10.2.0.100 ──── veth ──── 10.2.0.11, .12, .13 :80
+ *   fd00:1::2               fd00:1::100     fd00:2::100               fd00:2::11
  */
 import { execFile } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -24,6 +25,7 @@ const lacking = privileges();
 if (!lacking) isolate(import.meta.url);
 
 const SERVERS = ['10.2.0.11', '10.2.0.12', '10.2.0.13'];
+const SERVER6 = 'fd00:2::11';
 const DEAD = '10.2.0.2'; // is there, but nobody listens on port 80
 const LENGTH = 1_000_000;
 const TEST_MS = 15_000;
@@ -45,16 +47,21 @@ function start(command: string, ...args: string[]): Program {
   return started;
 }
 
-/** switchd, in front of these real servers. */
-async function switchd(real: string[], directives = ''): Promise<Program> {
-  const file = join(files, 'switchd.conf');
+const configuration = join(files, 'switchd.conf');
+
+/** switchd's file: these real servers behind the virtual addresses. */
+function configure(real: string[], directives = '', virtual = ['10.1.0.100']): void {
   const servers = real.map((address) => `real_server ${address} 80`).join('\n');
-  writeFileSync(
-    file,
-    `virtual_server 10.1.0.100 80 {\nsource 10.2.0.100\n${directives}\n${servers}\n}\n`,
-  );
+  const sources = 'source 10.2.0.100\nsource fd00:2::100';
+  const block = `80 {\n${sources}\n${directives}\n${servers}\n}\n`;
+  writeFileSync(configuration, virtual.map((v) => `virtual_server ${v} ${block}`).join(''));
+}
+
+/** switchd, in front of these real servers. */
+async function switchd(...config: Parameters<typeof configure>): Promise<Program> {
+  configure(...config);
   const [command, ...args] = node;
-  const started = start(command, ...args, program('proxy/main.ts'), '-f', file);
+  const started = start(command, ...args, program('proxy/main.ts'), '-f', configuration);
   await started.says('"ready"');
   assert.match(started.output, 'the datapath is there');
   return started;
@@ -105,12 +112,14 @@ test.before(async () => {
   for (const address of SERVERS) {
     legs.in('server', 'ip', 'address', 'add', `${address}/24`, 'dev', 'eth0');
   }
+  legs.in('server', 'ip', 'address', 'add', `${SERVER6}/64`, 'dev', 'eth0', 'nodad');
   web = new Program(
     'nsenter',
     `--net=${legs.namespace('server')}`,
     ...node,
     program('test/proxy/ends/web.ts'),
     ...SERVERS,
+    SERVER6,
   );
   await web.says('listening');
 });
@@ -190,6 +199,87 @@ real('where no real server answers, the client is told', async () => {
   const balancer = await switchd([DEAD]);
   const got = await curl('-w', '%{http_code}', url(1));
   assert.is(got.toString(), 'no real server answers\n503');
+  await balancer.end();
+});
+
+real('clients and real servers of either family are joined', async () => {
+  const both = ['10.1.0.100', 'fd00:1::100'];
+  const balancer = await switchd([SERVERS[0], SERVER6], '', both);
+  for (const host of ['10.1.0.100', '[fd00:1::100]']) {
+    for (let i = 0; i < 2; i++) {
+      assert.ok((await curl(`http://${host}/${LENGTH}`)).equals(pattern(LENGTH)));
+    }
+  }
+  const { spliced, relayed } = await counters(balancer);
+  assert.equal({ spliced, relayed }, { spliced: 4, relayed: 0 });
+  await balancer.end();
+});
+
+real(
+  'a source of its own is missed for real servers of the other family, and said so',
+  async () => {
+    writeFileSync(configuration, `virtual_server 10.1.0.100 80 {\nreal_server ${SERVER6} 80\n}\n`);
+    const [command, ...args] = node;
+    const balancer = start(command, ...args, program('proxy/main.ts'), '-f', configuration);
+    await balancer.says('no source is given');
+    await balancer.says('"ready"');
+    assert.ok((await curl(url(LENGTH))).equals(pattern(LENGTH)));
+    assert.is((await counters(balancer)).spliced, 1);
+    await balancer.end();
+  },
+);
+
+real('the clamp is what clients are told to send', async () => {
+  const balancer = await switchd(SERVERS, 'mss 1000');
+  const { finish } = await holder();
+  assert.match(legs.in('client', 'ss', '-tinH', 'dport', '=', ':80'), /mss:988 /); // less timestamps
+  assert.ok((await finish()).equals(pattern(LENGTH)));
+  await balancer.end();
+});
+
+/** What a client gets, and whether it was spliced. */
+async function one(balancer: Program): Promise<string> {
+  const { spliced } = await counters(balancer);
+  assert.ok((await curl(url(LENGTH))).equals(pattern(LENGTH)));
+  const after = await counters(balancer);
+  return after.spliced > spliced ? 'spliced' : 'relayed';
+}
+
+real('a real server without SACK is learnt: only its first clients are relayed', async () => {
+  // 10.2.0.12 has none, as far as the way to it is concerned
+  const rule = 'ip daddr 10.2.0.12 tcp flags syn reset tcp option sack-perm';
+  const chain = `type filter hook input priority 0; ${rule};`;
+  legs.in('server', 'nft', `table ip sack { chain i { ${chain} }; }`);
+  const [good, lacking] = SERVERS;
+  const virtual = '10.1.0.100:80';
+  const balancer = await switchd([lacking]);
+  const get = async (count: number) => {
+    const all: string[] = [];
+    for (let i = 0; i < count; i++) all.push(await one(balancer));
+    return all.join(' ');
+  };
+  const reload = async (...real: string[]) => {
+    const before = balancer.output.length;
+    configure(real);
+    balancer.signal('SIGHUP');
+    await until(() => balancer.output.slice(before).includes('is in force'));
+  };
+  assert.is(await get(4), 'relayed spliced spliced spliced');
+  const learnt = { [virtual]: ['SACK'], [`${lacking}:80`]: ['SACK'] };
+  assert.equal((await counters(balancer)).lacking as unknown, learnt);
+
+  // beside one that has it, clients are offered it again; those of the other are relayed
+  await reload(good, lacking);
+  const mixed = (await get(6)).split(' ');
+  assert.is(mixed.slice(-4).sort().join(' '), 'relayed relayed spliced spliced');
+  assert.equal((await counters(balancer)).lacking as unknown, { [`${lacking}:80`]: ['SACK'] });
+
+  // it is switched on: the next connection shows it
+  legs.in('server', 'nft', 'flush', 'ruleset');
+  assert.is(await get(4), 'spliced spliced spliced spliced');
+  const { lacking: none, relayed, relayed_sack_mismatch } = await counters(balancer);
+  assert.is(none, undefined);
+  assert.is(relayed_sack_mismatch, relayed);
   await balancer.end();
 });
 
