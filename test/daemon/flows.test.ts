@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: MIT
 /*
- * Entries as a commit puts them in, over real stacks (test/kernel/two-legs.ts): flows that live and are
- * silent stay, and go on; those whose ends are gone leave the table.
+ * What the daemon does for flows, over real stacks (test/kernel/two-legs.ts). Entries as a commit puts
+ * them in: those of flows that live and are silent stay, and go on; those whose ends are gone leave the
+ * table. And an interface that goes and comes back under a flow.
  */
 import type { Server } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pino from 'pino';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { InterfaceWatch } from '../../daemon/interfaces.js';
 import { Prober } from '../../daemon/prober.js';
 import { SPLICE_MARK } from '../../kernel/datapath.js';
 import { ProbeSender } from '../../kernel/probe.js';
@@ -23,7 +25,7 @@ import { eventRecord, type Leg, newRecord, RecordView } from '../../kernel/recor
 import { splice } from '../../kernel/splice.js';
 import { clientLeg, type Family, serverLeg } from '../kernel/ends/plan.js';
 import { TwoLegs } from '../kernel/two-legs.js';
-import { isolateOrSkip } from '../support/isolate.js';
+import { isolateOrSkip, run } from '../support/isolate.js';
 import { checksum } from '../support/packet.js';
 import { within } from '../support/within.js';
 
@@ -36,7 +38,7 @@ const FAMILIES: { client: Family; server: Family }[] = [
 ];
 const PERIOD_MS = 150;
 
-const probes = suite('probes');
+const flows = suite('flows');
 const legs = new TwoLegs();
 const proxies: Server[] = [];
 const destroyed = new Set<bigint>();
@@ -44,7 +46,7 @@ let committed = 0;
 let watch: { close(): void };
 let active = true;
 const test = (name: string, body: () => Promise<void>): void =>
-  probes(name, () => within(15_000, name, body()));
+  flows(name, () => within(15_000, name, body()));
 
 const until = async (what: string, holds: () => boolean): Promise<void> => {
   const deadline = performance.now() + 5000;
@@ -54,7 +56,7 @@ const until = async (what: string, holds: () => boolean): Promise<void> => {
   }
 };
 
-probes.before(async () => {
+flows.before(async () => {
   await legs.start();
   watch = legs.datapath.watch((events, count) => {
     for (let i = 0; i < count; i++) {
@@ -76,7 +78,7 @@ probes.before(async () => {
   }
 });
 
-probes.after(async () => {
+flows.after(async () => {
   watch?.close();
   for (const proxy of proxies) proxy.close();
   await legs.stop();
@@ -167,6 +169,37 @@ test('each end is asked in each round in a way that it answers', async () => {
   for (const transfer of transfers) assert.ok((await transfer).ok);
 });
 
+test('a flow goes on over an interface that went and came back', async () => {
+  committed = 0;
+  const interfaces = new InterfaceWatch(['cli', 'srv'], legs.datapath, pino({ enabled: false }));
+  interfaces.start();
+  const transfers = FAMILIES.map((families) =>
+    legs.transfer({ ...families, verb: 'PUT', length: 40_000, piece: 10_000, paceMs: 250 }),
+  );
+  await until('the commits', () => committed === FAMILIES.length);
+  run('ip', 'link', 'delete', 'srv');
+  await until('the loss', () => interfaces.status.unserved.length === 1);
+  const [, , pid] = legs.namespace('server').split('/');
+  run('ip', 'link', 'add', 'srv', 'type', 'veth', 'peer', 'name', 'eth0', 'netns', `${pid}`);
+  await until('its return', () => interfaces.status.served.length === 2);
+  for (const family of [4, 6] as const) {
+    const { here, there } = serverLeg[family];
+    const options = family === 6 ? ['nodad'] : [];
+    const bits = family === 6 ? 64 : 24;
+    run('ip', 'address', 'add', `${here}/${bits}`, 'dev', 'srv', ...options);
+    legs.in('server', 'ip', 'address', 'add', `${there}/${bits}`, 'dev', 'eth0', ...options);
+  }
+  legs.in('server', 'ip', 'link', 'set', 'eth0', 'up');
+  run('ip', 'link', 'set', 'srv', 'up');
+  for (const transfer of transfers) assert.equal((await transfer).ok, true);
+  assert.equal(interfaces.counters, {
+    interfaces_attached: 3,
+    interfaces_lost: 1,
+    interfaces_refused: 0,
+  });
+  interfaces.stop();
+});
+
 test('an end that has forgotten the flow says so by RST, and the entry goes', async () => {
   legs.datapath.setTimeouts({ probe: 0.2 });
   const [entry] = [...legs.datapath.table.dumpEntries()].flat();
@@ -209,4 +242,4 @@ test('a question has whole checksums, and timestamps in the second round where t
   assert.equal([tcp(1, 1).length, tcp(1, 2).length, tcp(1, 3).length], [20, 32, 20]);
 });
 
-probes.run();
+flows.run();
