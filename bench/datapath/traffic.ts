@@ -136,6 +136,8 @@ export const throughput = part(
     established(8, true, 4),
     established(1, false, 4),
     established(8, false, 4),
+    established(1, true, 6),
+    established(1, false, 6),
   ],
   5,
   1000,
