@@ -8,10 +8,11 @@ import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync }
 import { join } from 'node:path';
 import { MachineError } from './error.js';
 
-/** Release lines that can be asked for, and the Debian suite whose newest kernel is of that line. */
+/** Kernels that can be asked for, and the Debian suite whose newest kernel that is. */
 export const SUITES: Record<string, string> = {
   '6.1': 'bookworm',
   '6.12': 'bookworm-backports',
+  newest: 'trixie-backports',
 };
 
 export interface Kernel {
@@ -28,12 +29,12 @@ const ARCHIVE = 'http://deb.debian.org/debian';
 /** What is unpacked: the image, and of the modules those that the tests or the machine can need. */
 const WANTED = [
   './boot/vmlinuz-*',
-  './lib/modules/*/modules.*',
+  '*/lib/modules/*/modules.*',
   ...['net', 'fs', 'lib', 'crypto', 'arch', 'drivers/virtio'].map(
-    (part) => `./lib/modules/*/kernel/${part}/*`,
+    (part) => `*/lib/modules/*/kernel/${part}/*`,
   ),
   ...['dummy', 'tun', 'veth', 'ifb', 'macvlan', 'vrf'].map(
-    (name) => `./lib/modules/*/kernel/drivers/net/${name}.ko*`,
+    (name) => `*/lib/modules/*/kernel/drivers/net/${name}.ko*`,
   ),
 ];
 
@@ -94,37 +95,51 @@ function unpacked(directory: string): Kernel | undefined {
   return { release, image: join(root, `boot/vmlinuz-${release}`), root };
 }
 
+/** The package with the kernel, and the one with its modules where they are apart (Debian 13). */
+function packages(apt: string[], suite: string): string[] {
+  const depends = (name: string, wanted: RegExp): string | undefined =>
+    wanted.exec(run('apt-cache', [...apt, 'depends', '--important', name]))?.[1];
+  const image = depends('linux-image-amd64', /Depends: (linux-image-\S+)/);
+  if (image === undefined) throw new MachineError(`${suite} has no package linux-image-amd64`);
+  const modules = depends(image, /Depends: (linux-modules-\S+)/);
+  return modules === undefined ? [image] : [image, modules];
+}
+
 /**
- * The newest kernel of a release line, below `directory`; fetched when there is none yet, or always with
+ * The newest kernel of a suite, below `directory`; fetched when there is none yet, or always with
  * `renew`. @throws MachineError
  */
-export function fetchKernel(line: string, directory: string, renew: boolean): Kernel {
+export function fetchKernel(suite: string, directory: string, renew: boolean): Kernel {
   const present = unpacked(directory);
   if (present && !renew) return present;
   const temporary = join(directory, 'new');
   rmSync(directory, { recursive: true, force: true });
   mkdirSync(temporary, { recursive: true });
-  const apt = privateApt(join(directory, 'apt'), SUITES[line]);
+  const apt = privateApt(join(directory, 'apt'), suite);
   run('apt-get', ['-q', ...apt, 'update']);
-  const depends = run('apt-cache', [...apt, 'depends', '--important', 'linux-image-amd64']);
-  const name = /Depends: (linux-image-\S+)/.exec(depends)?.[1];
-  if (name === undefined)
-    throw new MachineError(`${SUITES[line]} has no package linux-image-amd64`);
-  run('apt-get', ['-q', ...apt, 'download', name], directory);
-  const file = readdirSync(directory).find((entry) => entry.endsWith('.deb'));
-  if (file === undefined) throw new MachineError(`apt-get download ${name} brought nothing`);
-  run('bash', [
-    '-c',
-    'set -o pipefail; file=$1; into=$2; shift 2; ' +
-      'dpkg-deb --fsys-tarfile "$file" | tar -x -C "$into" --wildcards "$@"',
-    'unpack',
-    join(directory, file),
-    temporary,
-    ...WANTED,
-  ]);
-  const release = readdirSync(join(temporary, 'lib/modules'))[0];
+  run('apt-get', ['-q', ...apt, 'download', ...packages(apt, suite)], directory);
+  const files = readdirSync(directory).filter((entry) => entry.endsWith('.deb'));
+  for (const file of files) {
+    // what a package does not have of the wanted is in the other
+    run('bash', [
+      '-c',
+      'file=$1; into=$2; shift 2; dpkg-deb --fsys-tarfile "$file" | ' +
+        'tar -x -C "$into" --wildcards "$@" 2>/dev/null; exit $PIPESTATUS',
+      'unpack',
+      join(directory, file),
+      temporary,
+      ...WANTED,
+    ]);
+  }
+  // from Debian 13 on, packages have their modules below usr/lib
+  const usr = join(temporary, 'usr/lib/modules');
+  if (existsSync(usr)) {
+    mkdirSync(join(temporary, 'lib'), { recursive: true });
+    renameSync(usr, join(temporary, 'lib/modules'));
+  }
+  const [release] = readdirSync(join(temporary, 'lib/modules'));
   run('depmod', ['-b', temporary, release]);
   renameSync(temporary, join(directory, 'kernel'));
-  for (const entry of [file, 'apt']) rmSync(join(directory, entry), { recursive: true });
+  for (const entry of [...files, 'apt']) rmSync(join(directory, entry), { recursive: true });
   return unpacked(directory) as Kernel;
 }

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 /**
- * `npm run kernels [-- LINE...]`: the kernel's tests on other kernels than the running one, each in an
+ * `npm run kernels [-- KERNEL...]`: the kernel's tests on other kernels than the running one, each in an
  * emulated machine. One line for each, and `N passed, N failed` at the end. See docs/kernels.md.
  */
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { appendFileSync, mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -14,11 +14,11 @@ import { makeInitramfs } from './initramfs.js';
 import { fetchKernel, SUITES } from './kernels.js';
 import { runMachine, switchOff } from './machine.js';
 
-const USAGE = `usage: npm run kernels [-- LINE...] [options]
-  LINE          ${Object.keys(SUITES).join(', ')}: release lines of the kernel; all of them without
+const USAGE = `usage: npm run kernels [-- KERNEL...] [options]
+  KERNEL        ${Object.keys(SUITES).join(', ')}; all of them without
   --tests LIST  test files with one of these words in their path, commas between them
   --run COMMAND this shell command inside instead of tests
-  --renew       fetch the newest kernel of the line again
+  --renew       fetch the newest of each kernel again
   --verbose     everything that the machine says`;
 
 /** PROGRAM=PACKAGE, for setup/install.sh. */
@@ -38,7 +38,7 @@ const PATIENCE = 10;
 const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 
 interface Options {
-  lines: string[];
+  kernels: string[];
   command: string;
   renew: boolean;
   verbose: boolean;
@@ -52,11 +52,11 @@ function options(args: string[]): Options {
     allowPositionals: true,
     options: { tests: text, run: text, renew: flag, verbose: flag },
   });
-  const unknown = positionals.find((line) => !(line in SUITES));
+  const unknown = positionals.find((name) => !(name in SUITES));
   if (unknown !== undefined) throw new MachineError(`there is no kernel ${unknown}.\n${USAGE}`);
   const tests = values.tests?.split(',') ?? TESTS;
   return {
-    lines: positionals.length > 0 ? positionals : Object.keys(SUITES),
+    kernels: positionals.length > 0 ? positionals : Object.keys(SUITES),
     command:
       values.run ??
       `node --import tsx test/machine/load.ts && node --import tsx test/run.ts ${tests.join(' ')}`,
@@ -76,9 +76,9 @@ function isNews(line: string): boolean {
   return /^(FAIL| {5}|machine: (?!up|done))/.test(line);
 }
 
-async function tryKernel(line: string, { command, renew, verbose }: Options) {
-  const directory = join(root, 'dist/machine', line);
-  const kernel = fetchKernel(line, directory, renew);
+async function tryKernel(name: string, { command, renew, verbose }: Options) {
+  const directory = join(root, 'dist/machine', name);
+  const kernel = fetchKernel(SUITES[name], directory, renew);
   const initramfs = join(directory, 'initramfs');
   const job = {
     ROOT: root,
@@ -88,16 +88,18 @@ async function tryKernel(line: string, { command, renew, verbose }: Options) {
   };
   makeInitramfs(kernel, job, initramfs);
   console.error(`kernels: ${kernel.release}, in an emulated machine`);
+  const log = join(directory, 'console.log');
+  writeFileSync(log, '');
   const run = await runMachine(kernel, {
     initramfs,
     cpus: CPUS,
     memoryMib: MEMORY_MIB,
     deadlineSeconds: DEADLINE_SECONDS,
     onLine: (text) => {
+      appendFileSync(log, `${text}\n`);
       if (verbose || isNews(text)) console.log(`     ${text}`);
     },
   });
-  writeFileSync(join(directory, 'console.log'), run.lines.map((text) => `${text}\n`).join(''));
   const result = account(run.lines);
   const boot =
     run.bootSeconds === undefined ? 'not booted' : `boot ${run.bootSeconds.toFixed(0)} s`;
@@ -121,8 +123,8 @@ async function main(args: string[]): Promise<number> {
   install();
   let passed = 0;
   let failed = 0;
-  for (const line of wanted.lines) {
-    const result = await tryKernel(line, wanted);
+  for (const name of wanted.kernels) {
+    const result = await tryKernel(name, wanted);
     passed += result.passed;
     failed += result.failed;
   }
