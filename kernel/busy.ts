@@ -10,9 +10,15 @@ import { boundSocket, Errno, fdOf, isLinkLocal, type LegAddresses, spliceCall } 
 
 const AGAIN_MS = 2;
 /** For a call that a connection waits for. */
-export const BUSY_PATIENCE_MS = 3000;
+const BUSY_PATIENCE_MS = 3000;
 /** Nobody waits for ABORT; an entry that it misses holds its addresses for the timeout of its state. */
 const ABORT_PATIENCE_MS = 60_000;
+
+/** A copy was cut off and left the table shut: nobody waits for it again before it has answered. */
+let stuck = false;
+
+/** How long to wait for a table that is being copied. */
+export const busyPatienceMs = (): number => (stuck ? 0 : BUSY_PATIENCE_MS);
 
 /**
  * @param call is given a new chance every 2 ms, and has to find its descriptor anew each time: a
@@ -21,11 +27,13 @@ const ABORT_PATIENCE_MS = 60_000;
  */
 export async function untilFree(
   call: () => number,
-  patienceMs = BUSY_PATIENCE_MS,
+  patienceMs = busyPatienceMs(),
 ): Promise<number> {
   for (const begun = performance.now(); ; ) {
     const error = call();
-    if (error !== Errno.EBUSY || performance.now() - begun > patienceMs) return error;
+    const late = performance.now() - begun > patienceMs;
+    stuck = error === Errno.EBUSY && (stuck || late);
+    if (error !== Errno.EBUSY || late) return error;
     await sleep(AGAIN_MS);
   }
 }
@@ -42,11 +50,12 @@ function askToForget(sockets: Socket[], legs: LegAddresses[]): number {
 }
 
 /**
- * Forget the entry of a pair that is not spliced: reserved or held, it would keep its addresses.
+ * Forget the entry of a pair that is not spliced: reserved or held, it would keep its addresses. Comes
+ * back when that is done, or nobody should wait for it any more; it is then asked for without them.
  * @param sockets of its legs, as far as they are there
  * @param client addresses of the client's leg, by which the entry is found when the sockets are gone
  */
-export function abort(sockets: Socket[], client: LegAddresses | undefined): void {
+export async function abort(sockets: Socket[], client: LegAddresses | undefined): Promise<void> {
   const ask = () => askToForget(sockets, client && !isLinkLocal(client) ? [client] : []);
-  if (ask() === Errno.EBUSY) void untilFree(ask, ABORT_PATIENCE_MS);
+  if ((await untilFree(ask)) === Errno.EBUSY) void untilFree(ask, ABORT_PATIENCE_MS);
 }

@@ -94,9 +94,9 @@ interface Attempt {
 }
 
 /** Forget a connection that came to nothing, and its reservation. */
-function giveUp(fd: number, { clientLeg }: Attempt): void {
-  if (clientLeg) abort([], clientLeg);
+async function giveUp(fd: number, { clientLeg }: Attempt): Promise<void> {
   libc.close(fd);
+  if (clientLeg) await abort([], clientLeg);
 }
 
 /**
@@ -125,7 +125,7 @@ async function begin(
   const name = socketAddress(to);
   const error = libc.connect(fd, name, name.length) ? errno() : 0;
   if (error !== Errno.EADDRNOTAVAIL) return { fd, error };
-  giveUp(fd, attempt);
+  await giveUp(fd, attempt);
   return undefined;
 }
 
@@ -159,7 +159,7 @@ export async function connect(options: ConnectOptions): Promise<Socket> {
     let { fd, error } = begun;
     if (error === Errno.EINPROGRESS) error = await whenConnected(fd, options.timeoutMs);
     if (error) {
-      giveUp(fd, attempt);
+      await giveUp(fd, attempt);
       const name = errnoName(error);
       throw new KernelError('SYSTEM_CALL', `connect ${endpointText(to)}: ${name}`, name);
     }

@@ -8,7 +8,7 @@
  */
 import type { Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { abort, BUSY_PATIENCE_MS, untilFree } from './busy.js';
+import { abort, busyPatienceMs, untilFree } from './busy.js';
 import { SocketOption } from './record/layout.js';
 import {
   closeSilently,
@@ -229,7 +229,7 @@ async function commit(client: Leg, server: Leg): Promise<SpliceOutcome> {
         sockets.forEach(closeSilently); // both ends know: an RST has passed between them
         return 'reset';
       }
-      abort(sockets, client.addresses);
+      void abort(sockets, client.addresses);
       for (const socket of sockets) socket.resetAndDestroy();
       return 'aborted';
     }
@@ -257,7 +257,7 @@ export async function splice(
   const clientLeg = legOf(client, fromClient);
   const serverLeg = legOf(server, fromServer);
   const refuse = (reason: RefusalReason): SpliceResult => {
-    abort([server, client], clientLeg?.addresses);
+    void abort([server, client], clientLeg?.addresses);
     for (const socket of [client, server]) resumeReading(socket);
     const [toServer, toClient] = [fromClient, fromServer].map((pieces) => Buffer.concat(pieces));
     return { spliced: false, reason, toServer, toClient };
@@ -265,7 +265,7 @@ export async function splice(
   if (!clientLeg || !serverLeg) return refuse('not_established');
   const limits = {
     settleTimeoutMs: request.settleTimeoutMs ?? SETTLE_TIMEOUT_MS,
-    busyTimeoutMs: request.busyTimeoutMs ?? BUSY_PATIENCE_MS,
+    busyTimeoutMs: request.busyTimeoutMs ?? busyPatienceMs(),
   };
   const reason =
     judgePair(clientLeg, serverLeg) ??

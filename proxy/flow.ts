@@ -113,7 +113,7 @@ export class Flow {
     this.state = 'connecting';
     const server = await this.#connect();
     if (this.client.destroyed) {
-      if (server) abort([server], undefined);
+      if (server) void abort([server], undefined);
       server?.destroy();
       this.shared.counters.add('client_gone');
     } else if (!server) {
