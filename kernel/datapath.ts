@@ -5,10 +5,12 @@
 import { KernelError } from './error.js';
 import { attachInterface, detachInterface, interfaceIndex } from './interfaces.js';
 import { bpf, libc } from './native.js';
-import { SpliceObject } from './object.js';
+import { keepCgroup, SpliceObject } from './object.js';
 import {
   allPinned,
   checkCgroup,
+  clearPins,
+  lockPins,
   makePinDirectory,
   mapInfo,
   openPin,
@@ -87,14 +89,13 @@ function initialised(pinPath: string): boolean {
 
 /** Load the programs, with a table of their own, and pin everything. */
 function load(object: SpliceObject, options: DatapathOptions): void {
-  removePins(options.pinPath); // what a start that was cut off may have left
-  makePinDirectory(options.pinPath);
+  clearPins(options.pinPath); // what a start that was cut off may have left
   try {
     object.load();
     object.pin(options.pinPath, object.maps);
     object.attachCgroup(options.pinPath, options.cgroup);
   } catch (error) {
-    removePins(options.pinPath);
+    clearPins(options.pinPath);
     throw error;
   }
 }
@@ -130,25 +131,19 @@ export class Datapath {
     makePinDirectory(options.pinPath);
     checkCgroup(options.cgroup);
     for (const name of options.interfaces) interfaceIndex(name);
-    const adopted = allPinned(options.pinPath) && initialised(options.pinPath);
-    const datapath = new Datapath(options, adopted);
-    if (adopted) {
-      await recover({ ...options, step: options.upgradeStep });
-      await datapath.#become(options.tableSize);
-    } else {
-      const object = new SpliceObject(options.tableSize, options.object);
-      try {
-        load(object, options);
-        datapath.#use();
-        datapath.#initialise(object.id);
-      } finally {
-        object.close();
-      }
+    const unlock = await lockPins(options.pinPath);
+    try {
+      const adopted = allPinned(options.pinPath) && initialised(options.pinPath);
+      const datapath = new Datapath(options, adopted);
+      if (adopted) await datapath.#adopt();
+      else datapath.#load();
+      datapath.#setTunable('node', options.node);
+      datapath.setTimeouts(options.timeouts ?? {});
+      datapath.serve(options.interfaces);
+      return datapath;
+    } finally {
+      unlock();
     }
-    datapath.#setTunable('node', options.node);
-    datapath.setTimeouts(options.timeouts ?? {});
-    datapath.serve(options.interfaces);
-    return datapath;
   }
 
   /** Take the programs off the interfaces and end the table, with the splices in it. */
@@ -170,9 +165,25 @@ export class Datapath {
     before.mapped?.close();
   }
 
+  #load(): void {
+    const object = new SpliceObject(this.#options.tableSize, this.#options.object);
+    try {
+      load(object, this.#options);
+      this.#use();
+      this.#initialise(object.id);
+    } finally {
+      object.close();
+    }
+  }
+
+  async #adopt(): Promise<void> {
+    await recover(this.#options);
+    await this.#become(this.#options.tableSize);
+    keepCgroup(this.#pins, this.#options.pinPath, this.#options.cgroup);
+  }
+
   /** Let this version's programs, and a table of this size, take over if others are pinned. */
   async #become(tableSize: number): Promise<void> {
-    const { pinPath, cgroup, interfaces, upgradeStep } = this.#options;
     const object = new SpliceObject(tableSize, this.#options.object);
     try {
       if (mapsToReplace(object, this.#pins).length === 0) {
@@ -180,8 +191,7 @@ export class Datapath {
         if (this.#tunables.getBigUint64(TunablesOffset.objectId, true) === object.id) return;
       }
       const switched = (pins: Pins): void => this.#use(pins);
-      const step = upgradeStep;
-      this.upgraded = await upgrade(object, { pinPath, cgroup, interfaces, step, switched });
+      this.upgraded = await upgrade(object, { ...this.#options, switched });
     } finally {
       object.close();
     }
@@ -194,7 +204,14 @@ export class Datapath {
    */
   async resize(tableSize: number): Promise<void> {
     const turn = this.#upgrading.then(async () => {
-      if (tableSize !== this.table.size) await this.#become(tableSize);
+      if (tableSize === this.table.size) return;
+      const unlock = await lockPins(this.#options.pinPath);
+      try {
+        await recover(this.#options);
+        await this.#become(tableSize);
+      } finally {
+        unlock();
+      }
     });
     this.#upgrading = turn.catch(() => undefined);
     await turn;

@@ -11,6 +11,7 @@ export type KernelErrorCode =
   | 'NOT_ETHERNET'
   | 'LAYOUT_CHANGED'
   | 'TABLE_TOO_SMALL'
+  | 'PINS_BUSY'
   | 'SYSTEM_CALL';
 
 /** What the kernel or its libraries refused, with a sentence that says what to do. */

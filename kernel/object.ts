@@ -1,6 +1,6 @@
 /** The compiled eBPF object: what it holds, loading it into the kernel, pinning what it is made of. */
 import { createHash } from 'node:crypto';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Btf } from './btf.js';
@@ -9,7 +9,10 @@ import { bpf, libc, type Pointer, sizeOf } from './native.js';
 import {
   CGROUP_LINKS,
   type CgroupLink,
+  linkedCgroup,
   mapPin,
+  openPin,
+  type Pins,
   PROGRAMS,
   type ProgramName,
   programPin,
@@ -57,6 +60,20 @@ export function attachToCgroup(
     check(error, `pinning ${link}`);
   } finally {
     libc.close(target);
+  }
+}
+
+/** Answer the calls of this cgroup's sockets, where the pinned links are to another, or to none any more. */
+export function keepCgroup(pins: Pins, pinPath: string, cgroup: string): void {
+  const id = statSync(cgroup, { bigint: true }).ino;
+  for (const [link, program] of Object.entries(CGROUP_LINKS) as [CgroupLink, ProgramName][]) {
+    const pin = join(pinPath, link);
+    const fd = openPin(pinPath, link);
+    const linked = linkedCgroup(fd);
+    libc.close(fd);
+    if (linked === id) continue;
+    rmSync(pin);
+    attachToCgroup(pins.program(program), link, cgroup, pin);
   }
 }
 

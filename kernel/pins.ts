@@ -1,14 +1,19 @@
 /** The pinned maps, programs and links of one datapath: names, opening, removal. */
 import {
+  closeSync,
   existsSync,
+  fstatSync,
   mkdirSync,
+  openSync,
   readdirSync,
   renameSync,
   rmdirSync,
   statfsSync,
+  statSync,
   unlinkSync,
 } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { callFailed, errnoName, KernelError } from './error.js';
 import { bpf, errno, libc } from './native.js';
 
@@ -53,7 +58,10 @@ const FURTHER = 'map_';
 export const mapPin = (name: string): string =>
   (MAPS as string[]).includes(name) ? name : FURTHER + name;
 
-const ALL = [...MAPS, ...PROGRAMS.map(programPin), ...Object.keys(CGROUP_LINKS), TEXT_LINK];
+const LINKS = [...Object.keys(CGROUP_LINKS), TEXT_LINK];
+const ALL = [...MAPS, ...PROGRAMS.map(programPin), ...LINKS];
+/** Of any version; what else there is has come later. */
+const NEEDED = [...MAPS, ...(['ingress', 'egress', 'table_op'] as const).map(programPin), ...LINKS];
 
 /**
  * Below the pin path, while other programs or another table take over: made ready, with nothing done
@@ -88,18 +96,50 @@ export function checkCgroup(path: string): void {
 
 /** All pins are there: a datapath that can be adopted. */
 export function allPinned(path: string): boolean {
-  return ALL.every((name) => existsSync(join(path, name)));
+  return NEEDED.every((name) => existsSync(join(path, name)));
 }
 
 const isOurs = (name: string): boolean => ALL.includes(name) || name.startsWith(FURTHER);
 
-/** Remove every pin, and the directory. What they held ends unless something else refers to it. */
-export function removePins(path: string): void {
-  if (!existsSync(path)) return;
+const LOCK_EX_NB = 2 | 4;
+const LOCK_WAIT_MS = 10_000;
+const LOCK_STEP_MS = 20;
+
+/**
+ * One process at a time may exchange what is pinned. The lock goes with the process, whatever becomes
+ * of it.
+ * @returns lets go of it
+ * @throws KernelError PINS_BUSY
+ */
+export async function lockPins(path: string): Promise<() => void> {
+  const begun = performance.now();
+  for (;;) {
+    makePinDirectory(path);
+    const fd = openSync(path, 'r');
+    const locked = libc.flock(fd, LOCK_EX_NB) === 0;
+    // whoever had it may have removed the directory
+    const same = existsSync(path) && statSync(path).ino === fstatSync(fd).ino;
+    if (locked && same) return () => closeSync(fd);
+    closeSync(fd);
+    if (performance.now() - begun > LOCK_WAIT_MS) {
+      throw new KernelError('PINS_BUSY', `another process is at work on the pins in ${path}`);
+    }
+    await sleep(LOCK_STEP_MS);
+  }
+}
+
+/** Remove every pin. What they held ends unless something else refers to it. */
+export function clearPins(path: string): void {
   for (const stage of STAGES) removePins(join(path, stage));
   for (const name of readdirSync(path)) {
     if (isOurs(name)) unlinkSync(join(path, name));
   }
+}
+
+/** The same, and the directory. */
+export function removePins(path: string): void {
+  if (!existsSync(path)) return;
+  clearPins(path);
   try {
     rmdirSync(path);
   } catch {
@@ -182,6 +222,13 @@ export function mapInfo(fd: number): MapInfo {
   );
   const [btf, keyType, valueType] = [64, 68, 72].map((at) => info.readUInt32LE(at));
   return { type, keySize, valueSize, maxEntries, flags, btf, keyType, valueType };
+}
+
+/** Kernel's id of the cgroup that a link attaches to; 0n when that is gone. */
+export function linkedCgroup(fd: number): bigint {
+  const info = Buffer.alloc(32); // struct bpf_link_info: type, id, prog_id, then of a cgroup: its id
+  if (bpf().mapInfo(fd, info, [info.length])) throw callFailed('reading link info', errno());
+  return info.readBigUInt64LE(16);
 }
 
 /** Kernel's id of a loaded program. */

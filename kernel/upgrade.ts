@@ -17,13 +17,14 @@ import { existsSync, mkdirSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { setImmediate as turn } from 'node:timers/promises';
 import { Btf } from './btf.js';
-import { KernelError } from './error.js';
+import { callFailed, KernelError } from './error.js';
 import { attachInterface, servedBy } from './interfaces.js';
 import { bpf, programsEnded } from './native.js';
-import { attachToCgroup, type ObjectMap, type SpliceObject } from './object.js';
+import type { ObjectMap, SpliceObject } from './object.js';
 import {
   CGROUP_LINKS,
   type CgroupLink,
+  linkedCgroup,
   mapInfo,
   mapPin,
   movePins,
@@ -53,6 +54,7 @@ const SLICE_MS = 5;
 export type UpgradeStep =
   | 'prepared'
   | 'copied'
+  | 'frozen'
   | 'taking_over'
   | 'switched'
   | 'taken_over'
@@ -71,11 +73,9 @@ export interface UpgradeReport {
 
 export interface UpgradeOptions {
   pinPath: string;
-  /** Whose sockets may be spliced, should the pinned links have lost theirs. */
-  cgroup: string;
   /** Interfaces to serve, besides those that are served. */
   interfaces: string[];
-  step?: ((step: UpgradeStep) => void) | undefined;
+  upgradeStep?: ((step: UpgradeStep) => void) | undefined;
   /** What is pinned now is in use; the receiver closes the descriptors. */
   switched?: ((pins: Pins) => void) | undefined;
 }
@@ -224,10 +224,10 @@ function exchangePrograms(o: UpgradeOptions, before: Pins, after: Pins): void {
     }
   }
   for (const [link, program] of Object.entries(CGROUP_LINKS) as [CgroupLink, ProgramName][]) {
-    if (bpf().linkUpdate(before.get(link), after.program(program), null) >= 0) continue;
-    // its cgroup was removed, and may have been made again
-    const pin = join(stagePath(o.pinPath, 'taking_over'), link);
-    if (!existsSync(pin)) attachToCgroup(after.program(program), link, o.cgroup, pin);
+    const error: number = bpf().linkUpdate(before.get(link), after.program(program), null);
+    // a link whose cgroup was removed is made anew: see keepCgroup()
+    if (error < 0 && linkedCgroup(before.get(link)))
+      throw callFailed(`exchanging ${program}`, error);
   }
   programsEnded();
 }
@@ -253,16 +253,16 @@ async function takeOver(o: UpgradeOptions, copy: Copy | undefined, since: bigint
     const switched = performance.now();
     handedOn = o.switched !== undefined;
     o.switched?.(after);
-    o.step?.('switched');
+    o.upgradeStep?.('switched');
     if (migrated) {
       const turns = new Turns();
       for (const _ of joined.round(0n, JOINED, true)) await turns.next();
       for (const _ of to.flushLeft(JOINED)) await turns.next();
     }
     enter(o.pinPath, 'taking_over', 'taken_over');
-    o.step?.('taken_over');
+    o.upgradeStep?.('taken_over');
     movePins(stagePath(o.pinPath, 'taken_over'), o.pinPath);
-    o.step?.('done');
+    o.upgradeStep?.('done');
     return switched;
   } finally {
     from.close();
@@ -318,11 +318,11 @@ export async function upgrade(object: SpliceObject, o: UpgradeOptions): Promise<
         to.initialise();
         copySettings(from, to, object.id);
       }
-      o.step?.('prepared');
+      o.upgradeStep?.('prepared');
       if (migrated) {
         copy = new Copy(from, to);
         since = await copy.whileInUse();
-        o.step?.('copied');
+        o.upgradeStep?.('copied');
         frozen = performance.now();
         from.set('frozen', 1n);
         programsEnded();
@@ -336,12 +336,13 @@ export async function upgrade(object: SpliceObject, o: UpgradeOptions): Promise<
       if (anew.some((map) => map.name === 'counters')) {
         copyCounters(before.map('counters'), after.map('counters'));
       }
+      o.upgradeStep?.('frozen');
       enter(o.pinPath, 'next', 'taking_over');
     } catch (error) {
       giveUp(o.pinPath);
       throw error;
     }
-    o.step?.('taking_over');
+    o.upgradeStep?.('taking_over');
     const switched = await takeOver(o, copy, since);
     to.set('object_id', object.id);
     return {

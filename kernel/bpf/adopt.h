@@ -160,6 +160,7 @@ static __always_inline __u32 join(struct splice_entry *e, struct splice_batch_it
 		ours->shortened = theirs->shortened;
 	}
 	ours->copied |= theirs->copied;
+	ours->settled |= theirs->settled;
 	ours->unproven &= theirs->unproven;
 	join_seen(ours, theirs, 0);
 	join_seen(ours, theirs, 1);

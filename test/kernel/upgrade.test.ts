@@ -3,8 +3,8 @@
 /** Restart, upgrade and resizing under real flows, every byte of which is looked at. */
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
-import type { Server, Socket } from 'node:net';
+import { mkdirSync, mkdtempSync, readdirSync, rmdirSync, rmSync, statSync } from 'node:fs';
+import type { Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -13,11 +13,14 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { Datapath, type DatapathOptions } from '../../kernel/datapath.js';
 import { KernelError } from '../../kernel/error.js';
-import { type RefusalReason, type SpliceOutcome, splice } from '../../kernel/splice.js';
+import { CGROUP_LINKS, linkedCgroup, Pins } from '../../kernel/pins.js';
+import { RECORD_SIZE, State } from '../../kernel/record/layout.js';
+import { RecordView, stateName } from '../../kernel/record/record.js';
 import type { UpgradeReport, UpgradeStep } from '../../kernel/upgrade.js';
 import { isolateOrSkip } from '../support/isolate.js';
 import { within } from '../support/within.js';
 import { TwoLegs } from './two-legs.js';
+import { Traffic } from './upgrade/traffic.js';
 import { otherObject, otherVersion } from './upgrade/variant.js';
 
 await isolateOrSkip(import.meta.url);
@@ -25,12 +28,14 @@ await isolateOrSkip(import.meta.url);
 const test = suite('restart, upgrade and resizing');
 const PIN_PATH = '/sys/fs/bpf/spliced';
 const HERE = fileURLToPath(new URL('../..', import.meta.url)).replace(/\/$/, '');
-const OPENER = fileURLToPath(new URL('upgrade/open.ts', import.meta.url));
+const OPENER = {
+  built: `${HERE}/dist/test/kernel/upgrade/open.js`,
+  source: `${HERE}/test/kernel/upgrade/open.ts`,
+};
 const legs = new TwoLegs();
 const directory = mkdtempSync(join(tmpdir(), 'spliced-objects-'));
 const openers: ChildProcess[] = [];
-const outcomes: SpliceOutcome[] = [];
-const refusals: RefusalReason[] = [];
+const traffic = new Traffic(legs);
 let version: string | undefined;
 let proxy: Server;
 let options: DatapathOptions;
@@ -42,27 +47,18 @@ interface Opened {
   live: number;
 }
 
-async function serve(client: Socket, server: Socket, head: Buffer): Promise<void> {
-  const result = await splice(client, server, { toServer: head, settleTimeoutMs: 1000 });
-  if (result.spliced) {
-    outcomes.push(await result.committed);
-    return;
-  }
-  refusals.push(result.reason);
-  client.destroy();
-  server.destroy();
-}
-
 /**
  * A process of its own that opens the datapath when it is told to, and ends when that is done or dies
  * on the way. It takes a while to start, so that it is made before the traffic.
  */
 function opener(
   change: Partial<DatapathOptions> = {},
-  { tree = HERE, dieAt = '' }: { tree?: string; dieAt?: UpgradeStep | '' } = {},
+  { tree, dieAt = '' }: { tree?: string; dieAt?: UpgradeStep | '' } = {},
 ): () => Promise<Opened | undefined> {
   const json = JSON.stringify({ ...options, ...change });
-  const child = fork(OPENER, [tree, json, dieAt], { execArgv: ['--import', 'tsx'] });
+  const child = tree
+    ? fork(OPENER.source, [`${tree}/kernel/datapath.ts`, json], { execArgv: ['--import', 'tsx'] })
+    : fork(OPENER.built, [`${HERE}/dist/kernel/datapath.js`, json, dieAt], { execArgv: [] });
   openers.push(child);
   const exit = once(child, 'exit');
   let opened: Opened | undefined;
@@ -82,44 +78,12 @@ async function reopen(change: Partial<DatapathOptions> = {}): Promise<void> {
   legs.datapath = await Datapath.open({ ...options, ...change });
 }
 
-/**
- * While body runs: long streams in both directions, and new splices made all the time. Not one may
- * break, and none may go without its splice.
- */
-async function underTraffic(body: () => Promise<void>): Promise<void> {
-  outcomes.length = refusals.length = 0;
-  let over = false;
-  const bad: string[] = [];
-  let transfers = 0;
-  const one = async (t: Parameters<typeof legs.transfer>[0]): Promise<void> => {
-    const { ok, answer } = await legs.transfer(t);
-    transfers++;
-    if (!ok) bad.push(`${t.verb} ${t.length}: ${answer}`);
-  };
-  const again = async (t: Parameters<typeof legs.transfer>[0]): Promise<void> => {
-    do await one(t);
-    while (!over);
-  };
-  const traffic = [
-    again({ verb: 'GET', length: 10_000_000 }),
-    again({ verb: 'PUT', length: 1_500_000, paceMs: 4, piece: 20_000 }),
-    again({ verb: 'PUT', length: 1_000_000, paceMs: 3, piece: 12_000, finAfterMs: 20 }),
-    again({ verb: 'ALL', length: 400_000, paceMs: 5, piece: 9_000, finAfterMs: 1 }),
-    again({ verb: 'GET', length: 3_000 }),
-    again({ verb: 'GET', length: 100_000 }),
-  ];
-  await sleep(150);
-  try {
-    await body();
-  } finally {
-    await sleep(100);
-    over = true;
-    await Promise.all(traffic);
+async function until(what: string, holds: () => boolean): Promise<void> {
+  for (let i = 0; i < 500; i++) {
+    if (holds()) return;
+    await sleep(10);
   }
-  for (let i = 0; outcomes.length < transfers && i < 100; i++) await sleep(10);
-  assert.equal(bad, [], `${bad.length} of ${transfers} wrong`);
-  assert.equal(refusals, [], 'every pair was spliced');
-  assert.equal(outcomes.filter((o) => o !== 'committed').length, 0, `${outcomes}`);
+  assert.unreachable(`${what}, within 5 s`);
 }
 
 /** What is left of an upgrade: nothing. */
@@ -137,12 +101,7 @@ test.before(async () => {
     node: 1,
     tableSize: 4096,
   };
-  // long streams need not be heavy ones
-  const shape = ['tbf', 'rate', '100mbit', 'burst', '64kb', 'latency', '50ms'];
-  legs.in('server', 'tc', 'qdisc', 'add', 'dev', 'eth0', 'root', ...shape);
-  proxy = await legs.proxy((client, server, head) => {
-    serve(client, server, head).catch((error) => console.error(error));
-  });
+  proxy = await traffic.proxy();
 });
 
 test.after(async () => {
@@ -158,7 +117,7 @@ const real = (name: string, body: () => Promise<void>): void =>
 
 real('a process that holds the datapath goes and another one comes', async () => {
   const open = opener();
-  await underTraffic(async () => {
+  await traffic.during(async () => {
     legs.datapath.close();
     const opened = await open();
     assert.is(opened?.adopted, true);
@@ -170,7 +129,7 @@ real('a process that holds the datapath goes and another one comes', async () =>
 real('other programs take over, with the table as it is', async () => {
   const object = otherObject(directory, 'later');
   const { incarnation } = legs.datapath;
-  await underTraffic(async () => {
+  await traffic.during(async () => {
     const translated = legs.datapath.counter('translated');
     await reopen({ object });
     assert.is(legs.datapath.upgraded?.migrated, false);
@@ -186,8 +145,8 @@ real('other programs take over, with the table as it is', async () => {
 
 real('the table grows and shrinks while splices are made, used and ended', async () => {
   const { datapath } = legs;
-  await underTraffic(async () => {
-    for (const size of [10_000, 300, 4096]) {
+  await traffic.during(async () => {
+    for (const size of [10_000, 300]) {
       const before = datapath.counter('translated');
       await datapath.resize(size);
       assert.is(datapath.table.size, size);
@@ -209,7 +168,7 @@ real('a version with another record layout takes over, and this one again', asyn
       .replace('#define SPLICE_BATCH_ITEMS 512', '#define SPLICE_BATCH_ITEMS 300'),
   );
   const open = opener({}, { tree: version });
-  await underTraffic(async () => {
+  await traffic.during(async () => {
     const translated = legs.datapath.counter('translated');
     const { incarnation } = legs.datapath;
     const opened = await open();
@@ -224,34 +183,114 @@ real('a version with another record layout takes over, and this one again', asyn
 });
 
 real('a process that dies in an upgrade, wherever it is, leaves nothing broken', async () => {
-  const steps = ['prepared', 'copied', 'taking_over', 'switched', 'taken_over'] as const;
+  const steps = ['frozen', 'taking_over', 'switched', 'taken_over'] as const;
   const openings = steps.map((dieAt, i) => {
     const tableSize = 5000 + i;
     return { tableSize, dieAt, open: opener({ tableSize }, { dieAt }) };
   });
-  await underTraffic(async () => {
+  await traffic.during(async () => {
     for (const { tableSize, dieAt, open } of openings) {
       legs.datapath.close();
       assert.is(await open(), undefined, dieAt);
       await reopen({ tableSize });
       assert.is(legs.datapath.table.size, tableSize, dieAt);
-      const undone = dieAt === 'prepared' || dieAt === 'copied';
-      assert.is(legs.datapath.upgraded !== undefined, undone, `${dieAt}: done already, or anew`);
+      const undone = legs.datapath.upgraded !== undefined;
+      assert.is(undone, dieAt === 'frozen', `${dieAt}: done already, or done anew`);
       settled();
     }
   });
-  await reopen();
+});
+
+real('splices in the making go on in the new table as if nothing had been', async () => {
+  legs.datapath.table.flush();
+  const stall = (what: string): void => {
+    legs.lose('server', 0);
+    const chain = `type filter hook input priority 0; ${what} drop;`;
+    legs.in('server', 'nft', `table inet t { chain i { ${chain} }; }`);
+  };
+  const states = (): string[] =>
+    [...legs.datapath.table.dumpEntries()]
+      .flat()
+      .map(({ record }) => `${stateName(record.state(0))} ${stateName(record.state(1))}`)
+      .sort();
+  traffic.outcomes.length = traffic.refusals.length = 0;
+  stall('tcp flags & psh == psh'); // what the proxy passes on is not acknowledged
+  const written = traffic.transfer({ verb: 'PUT', length: 100_000, piece: 10_000, paceMs: 2 });
+  await until('its splice stands', () => states().includes('SPLICED PRE_SPLICED'));
+  stall('meta l4proto tcp'); // the next one does not even get its connection
+  const reserved = traffic.transfer({ verb: 'PUT', length: 100_000, piece: 10_000, paceMs: 2 });
+  await until('it is reserved', () => states().length === 2);
+  const before = states();
+  assert.equal(before, ['CLOSE CLOSE', 'SPLICED PRE_SPLICED']);
+  await legs.datapath.resize(777);
+  assert.equal(states(), before);
+  legs.lose('server', 0);
+  await Promise.all([written, reserved]);
+  await until('both ended', () => traffic.outcomes.length + traffic.refusals.length === 2);
+  assert.equal(traffic.outcomes, ['committed', 'committed'], `${traffic.refusals}`);
+});
+
+real('when the table is full the next pair is relayed, and what is spliced goes on', async () => {
+  legs.datapath.table.flush();
+  traffic.outcomes.length = traffic.refusals.length = 0;
+  await legs.datapath.resize(3);
+  const open = { verb: 'ALL', length: 10_000, finAfterMs: 800 } as const;
+  const three = [1, 2, 3].map(() => traffic.transfer(open));
+  await until('three splices', () => traffic.outcomes.length === 3);
+  const full = legs.datapath.counter('table_full');
+  await traffic.transfer({ verb: 'GET', length: 100_000 });
+  assert.equal(traffic.refusals, ['table_full']);
+  assert.ok(legs.datapath.counter('table_full') > full);
+  await Promise.all(three);
+  await until('they have ended', () =>
+    [...legs.datapath.table.dump()].every((chunk) =>
+      [0, 1, 2].every((i) => new RecordView(chunk, i * RECORD_SIZE).state(0) === State.TIMEWAIT),
+    ),
+  );
+  const reclaimed = legs.datapath.counter('reclaimed');
+  await traffic.transfer({ verb: 'GET', length: 100_000 });
+  assert.equal(traffic.refusals, ['table_full'], 'one that had ended gave way');
+  assert.is(legs.datapath.counter('reclaimed'), reclaimed + 1);
+});
+
+real('a cgroup that was removed and made again is attached to again', async () => {
+  const pinPath = `${PIN_PATH}-2`;
+  const cgroup = `${legs.cgroup}-2`;
+  const links = (): boolean[] => {
+    const pins = new Pins(pinPath);
+    const id = statSync(cgroup, { bigint: true }).ino;
+    const linked = Object.keys(CGROUP_LINKS).map((link) => linkedCgroup(pins.get(link)) === id);
+    pins.close();
+    return linked;
+  };
+  const other = { ...options, pinPath, cgroup, interfaces: [], tableSize: 64 };
+  mkdirSync(cgroup);
+  try {
+    (await Datapath.open(other)).close();
+    assert.equal(links(), [true, true]);
+    rmdirSync(cgroup);
+    mkdirSync(cgroup);
+    assert.equal(links(), [false, false]);
+    // with other programs at that, which find nothing to exchange there
+    (await Datapath.open({ ...other, object: otherObject(directory, 'again') })).close();
+    assert.equal(links(), [true, true]);
+  } finally {
+    await Datapath.unload(pinPath, []);
+    rmdirSync(cgroup);
+  }
 });
 
 real(
   'a table that is too small for what is in it is refused, and nothing has changed',
   async () => {
-    await underTraffic(async () => {
+    await legs.datapath.resize(2000);
+    await traffic.during(async () => {
+      const { size } = legs.datapath.table;
       const error = await legs.datapath.resize(2).catch((e: unknown) => e);
       assert.ok(error instanceof KernelError);
       assert.is(error.code, 'TABLE_TOO_SMALL');
       assert.match(error.message, /more than 2 splices.*TableSize/);
-      assert.is(legs.datapath.table.size, 4096);
+      assert.is(legs.datapath.table.size, size);
     });
     settled();
   },

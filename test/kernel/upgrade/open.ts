@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: MIT
 /**
- * Opens a datapath as some version of this project would: argv is the directory with that version's
- * kernel/, the options as JSON, and perhaps the step of an upgrade at which to die. Does so when told
+ * Opens a datapath as some version of this project would: argv is its kernel/datapath,
+ * the options as JSON, and perhaps the step of an upgrade at which to die. Does so when told
  * by IPC, tells how it went, and ends.
  */
 import type { Datapath, DatapathOptions } from '../../../kernel/datapath.js';
 
-const [, , tree, json, dieAt] = process.argv;
+const [, , path, json, dieAt] = process.argv;
 const options = JSON.parse(json) as DatapathOptions;
-const version = (await import(`${tree}/kernel/datapath.ts`)) as { Datapath: typeof Datapath };
+const version = (await import(path)) as { Datapath: typeof Datapath };
 const upgradeStep = (step: string): void => {
   if (step === dieAt) process.kill(process.pid, 'SIGKILL');
 };
