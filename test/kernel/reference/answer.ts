@@ -119,11 +119,9 @@ export function errorAbout(error: IcmpError, quoted: Quoted, mtu: number): Buffe
   tcp.writeUInt32BE(seq, 4);
   tcp[12] = (QUOTED_TCP / 4) << 4;
   const header = ipHeaderLength(ip);
-  const packet = serialiseIp(
-    ip,
-    Buffer.concat([tcp, Buffer.alloc(Math.max(0, length - header - QUOTED_TCP))]),
-  );
-  return icmpError(error, source, destination, packet.subarray(0, header + QUOTED_TCP), mtu);
+  const packet = serialiseIp(ip, Buffer.alloc(Math.max(0, length - header)));
+  const quote = Buffer.concat([packet.subarray(0, header), tcp]);
+  return icmpError(error, source, destination, quote, mtu);
 }
 
 /**

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 /** Packets that the local stack sends on addresses that are, or are about to be, spliced. */
+import { MARK_ALIGN } from '../../../kernel/record/layout.js';
+import { aligned, isSyn } from './align.js';
 import { copyEntry, type Entry, type Leg } from './entry.js';
 import { legOf } from './ingress.js';
 import { commitLeg, isTorn, remove } from './life.js';
@@ -15,6 +17,10 @@ export function egress(frame: Buffer, mark: number, world: World): Outcome {
   const parsed = parse(frame);
   if (parsed.kind !== 'tcp') return p.end('stack', frame);
   const { packet } = parsed;
+  if ((mark & ~0xff) === MARK_ALIGN && isSyn(packet)) {
+    p.count('syn_aligned');
+    return p.end('stack', serialise(aligned(packet, mark & 0xff)));
+  }
   const leg = p.entry && legOf(p.entry, turned(packet));
   if (!p.entry || leg === undefined) return p.end('stack', frame);
   return local(p, frame, packet, p.entry, leg);

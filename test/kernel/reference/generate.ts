@@ -58,7 +58,7 @@ function tupleOf(dice: Dice, leg: Leg, family: Family): Tuple {
     far: text(far),
     near: text(addresses.near),
     farPort: 1 + dice.below(65535),
-    nearPort: 1 + dice.below(65535),
+    nearPort: dice.once(10) ? ALIGNED_PORT : 1 + dice.below(65535),
   };
 }
 
@@ -189,6 +189,9 @@ function flagsOf(dice: Dice): Flags {
   };
 }
 
+/** Of a listening address whose clients are not to negotiate everything. */
+export const ALIGNED_PORT = 8000;
+
 /** Identifications of datagrams of which pieces have been sent already. */
 const PIECES = [7, 8, 9];
 
@@ -302,7 +305,8 @@ function icmpFrame(dice: Dice, e: Entry, leg: Leg, mac: Buffer): Buffer {
   const protocol = version === 4 ? 1 : 58;
   body.writeUInt16BE(pseudoChecksum(outer.source, outer.destination, body, protocol), 2);
   if (outer.version === 6) outer.extensions = [];
-  const padding = dice.once(6) ? dice.bytes(1 + dice.below(20)) : Buffer.alloc(0);
+  const padding =
+    cut === quoted.length && dice.once(6) ? dice.bytes(1 + dice.below(20)) : Buffer.alloc(0);
   return Buffer.concat([ethernetOf(mac, version), serialiseIp(outer, body, protocol), padding]);
 }
 
@@ -329,6 +333,7 @@ function ipOf(dice: Dice, source: string, destination: string, local: boolean): 
     hopLimit: local ? 64 : dice.once(12) ? dice.below(3) : dice.pick([3, 64, 128, 255]),
   };
   if (isMapped(source)) {
+    const options = dice.once(15) ? dice.bytes(4 * (1 + dice.below(10))) : Buffer.alloc(0);
     return {
       version: 4,
       ...common,
@@ -337,8 +342,8 @@ function ipOf(dice: Dice, source: string, destination: string, local: boolean): 
       dontFragment: !dice.once(4),
       moreFragments: false,
       fragmentOffset: 0,
-      options: dice.once(15) ? dice.bytes(4 * (1 + dice.below(10))) : Buffer.alloc(0),
-      sumError: dice.once(30) ? 1 + dice.below(0xfffe) : 0,
+      options,
+      sumError: options.length === 0 && dice.once(30) ? 1 + dice.below(0xfffe) : 0,
     };
   }
   return { version: 6, ...common, flowLabel: dice.below(0x100000), extensions: extensionsOf(dice) };

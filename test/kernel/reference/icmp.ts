@@ -55,7 +55,7 @@ export function icmp(p: Passage, frame: Buffer, datagram: Datagram): Outcome {
     length: quoted.length + longer,
   };
   p.count('icmp_relayed');
-  const message = errorAbout(error, original, carriedMtu(mtu, from, to));
+  const message = errorAbout(error, original, error === 'too big' ? carriedMtu(mtu, from, to) : 0);
   return p.relay(Buffer.concat([datagram.ethernet, message]));
 }
 
@@ -67,8 +67,7 @@ function readComplaint({ ip, body }: Datagram): Complaint | undefined {
     ([, [type, code]]) => body[0] === type && (body[1] === code || isTooBig6(ip.version, type)),
   )?.[0];
   if (!error || error === 'time exceeded') return undefined;
-  const mtu =
-    error !== 'too big' ? 0 : ip.version === 4 ? body.readUInt16BE(6) : body.readUInt32BE(4);
+  const mtu = ip.version === 4 ? body.readUInt16BE(6) : body.readUInt32BE(4);
   const quoted = readQuoted(ip.version, body.subarray(8));
   return quoted && { error, mtu, quoted };
 }
@@ -112,9 +111,9 @@ function underWay(e: Entry, direction: Leg, seq: number): boolean {
   return !e.seen[direction] || near(ahead(e.seenEnd[direction], seq));
 }
 
-/** What the sender's own leg may carry; 0 is a router that does not say (RFC 1191 section 5). */
+/** What the sender's own leg may carry. A router that does not say (0, RFC 1191) is taken at the least. */
 function carriedMtu(mtu: number, from: 4 | 6, to: 4 | 6): number {
-  if (from === to || mtu === 0) return mtu;
+  if (from === to) return mtu;
   if (to === 6) return Math.max(MTU_MIN_IPV6, mtu + LONGER);
   return Math.max(MTU_MIN_IPV6, mtu) - LONGER;
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 /** Packets that come in (docs/datapath.md, "What happens to a packet that comes in"). */
+import { aligned, isSyn } from './align.js';
 import { answerSegment, complain } from './answer.js';
 import { copyEntry, type Entry, type Leg, other } from './entry.js';
 import { follow } from './follow.js';
@@ -9,7 +10,7 @@ import { icmp } from './icmp.js';
 import { inWindow, judgeRst, receiverNext } from './judge.js';
 import { isFinished, isTorn, remove, shorten, tearDown } from './life.js';
 import { splitOpenLeg } from './open-leg.js';
-import { fragmentOf, type Packet } from './packet.js';
+import { fragmentOf, type Packet, serialise } from './packet.js';
 import { parse } from './parse.js';
 import { add, subtract } from './serial.js';
 import { type Outcome, Passage, type World } from './world.js';
@@ -39,7 +40,15 @@ function segmentIn(p: Passage, frame: Buffer, packet: Packet): Outcome {
   const leg = p.entry && legOf(p.entry, packet);
   if (p.entry && leg !== undefined) return hit(p, frame, packet, p.entry, leg);
   if (!fragmentOf(packet.ip)) p.count('missed');
-  return p.end('stack', frame);
+  return notSpliced(p, frame, packet);
+}
+
+function notSpliced(p: Passage, frame: Buffer, packet: Packet): Outcome {
+  const { ip, tcp } = packet;
+  const options = p.world.aligned(ip.destination, tcp.destinationPort);
+  if (!options || !isSyn(packet) || tcp.flags.rst || fragmentOf(ip)) return p.end('stack', frame);
+  p.count('syn_aligned');
+  return p.end('stack', serialise(aligned(packet, options)));
 }
 
 /** The leg whose far end sends such packets. */
@@ -62,9 +71,12 @@ function hit(p: Passage, frame: Buffer, packet: Packet, e: Entry, leg: Leg): Out
     // a FIN now would close the socket before the splice takes over; it comes again
     return flags.fin ? p.drop('hold_fin') : p.end('stack', frame);
   }
+  // nobody can answer a fragment
+  if (fragmentOf(ip) && (flags.syn || isTorn(e) || !mayBeFragmented(e))) {
+    return p.drop('drop_fragment');
+  }
   if (flags.syn) return syn(p, frame, packet, e, leg);
   if (isTorn(e) && !flags.rst) return late(p, packet);
-  if (fragmentOf(ip) && !mayBeFragmented(e)) return p.drop('drop_fragment');
   if (ip.hopLimit <= 1)
     return fragmentOf(ip) ? p.drop('drop_ttl') : complain(p, packet, 'drop_ttl');
   if (losesMark(ip, e, leg)) return p.drop('drop_ecn');
@@ -102,8 +114,7 @@ function rst(p: Passage, packet: Packet, e: Entry, leg: Leg): Outcome {
 
 /** The RST that ended the splice may have been lost: RFC 9293 section 3.10.7.1. */
 function late(p: Passage, packet: Packet): Outcome {
-  const { ip, tcp, payload } = packet;
-  if (fragmentOf(ip)) return p.drop('drop_fragment');
+  const { tcp, payload } = packet;
   p.count('late_reset');
   if (tcp.flags.ack) return answerSegment(p, packet, tcp.ack, 0, { rst: true });
   const end = add(tcp.seq, payload.length + (tcp.flags.fin ? 1 : 0));
@@ -115,7 +126,7 @@ function syn(p: Passage, frame: Buffer, packet: Packet, e: Entry, leg: Leg): Out
   if (packet.tcp.flags.ack) return p.drop('drop_malformed');
   p.count('syn_reused');
   remove(p, e);
-  return p.end('stack', frame);
+  return notSpliced(p, frame, packet);
 }
 
 /**
@@ -124,7 +135,6 @@ function syn(p: Passage, frame: Buffer, packet: Packet, e: Entry, leg: Leg): Out
  * that has forgotten by RST, or not at all: then the entry goes, and the SYN's next copy passes.
  */
 function probe(p: Passage, packet: Packet, e: Entry, leg: Leg): Outcome {
-  if (fragmentOf(packet.ip)) return p.drop('drop_fragment');
   p.count('syn_probed');
   shorten(p, e);
   const theirs = e.seen[leg] ? e.seenEnd[leg] : e.base[leg];

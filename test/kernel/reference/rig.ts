@@ -10,10 +10,10 @@
  */
 import { mkdirSync, rmdirSync, writeFileSync } from 'node:fs';
 import koffi from 'koffi';
-import { Datapath } from '../../../kernel/datapath.js';
+import { Datapath, SPLICE_MARK } from '../../../kernel/datapath.js';
 import { callFailed, errnoName } from '../../../kernel/error.js';
 import { bpf, errno, libc } from '../../../kernel/native.js';
-import { openPin } from '../../../kernel/pins.js';
+import { mapPin, openPin } from '../../../kernel/pins.js';
 import { runProgram } from '../../../kernel/program.js';
 import {
   Counter,
@@ -142,10 +142,13 @@ export class Rig {
   readonly timeoutMs = Object.fromEntries(
     Object.entries(TIMEOUTS).map(([name, seconds]) => [name, seconds * 1000]),
   ) as Record<TimeoutName, number>;
+  readonly mark = SPLICE_MARK;
+  /** What clients of a listening address are not to negotiate (SPLICE_SO_ALIGN), by address and port. */
+  readonly aligned = new Map<string, number>();
   readonly nodeMac = Buffer.from(NODE_MAC.replaceAll(':', ''), 'hex');
   readonly farMac = Buffer.from(FAR_MAC.replaceAll(':', ''), 'hex');
   readonly #programs: Record<'ingress' | 'egress', number>;
-  readonly #maps: Record<'entries' | 'legs' | 'counters' | 'services', number>;
+  readonly #maps: Record<'entries' | 'legs' | 'counters' | 'services' | 'listeners', number>;
   readonly #taps: number[];
   readonly #ifindex = INTERFACES.map((name): number => libc.ifNameToIndex(name));
   readonly #routes = new Map<Address, Route>();
@@ -169,6 +172,7 @@ export class Rig {
       legs: open('legs'),
       counters: open('counters'),
       services: open('services'),
+      listeners: open(mapPin('listeners')),
     };
     this.#taps = INTERFACES.map((name) => tap(`${name}-far`));
     for (const leg of [0, 1] as const) {
@@ -218,6 +222,16 @@ export class Rig {
     if (error) throw callFailed('writing an entry', errno());
     this.#counters = this.#readCounters();
     return decodeEntry(bytes);
+  }
+
+  /** Takes options, those of leg 0, out of SYNs to this address. */
+  align(address: Address, port: number, options: number): void {
+    const key = Buffer.alloc(20); // struct listen_key
+    key.write(address, 0, 'hex');
+    key.writeUInt16BE(port, 16);
+    const error = bpf().mapUpdate(this.#maps.listeners, key, Buffer.of(options), 0n);
+    if (error) throw callFailed('aligning an address', errno());
+    this.aligned.set(`${address} ${port}`, options);
   }
 
   /** One packet, as it would come in on, or leave by, the interface of a leg. */

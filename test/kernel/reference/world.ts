@@ -28,6 +28,8 @@ export interface World {
   route(destination: Address): Route | undefined;
   /** The leg on which a datagram's first fragment came in; undefined: none has passed. */
   fragmentLeg(key: FragmentKey): Leg | undefined;
+  /** Bits of Option (those of leg 0) that clients of a listening address are not to negotiate. */
+  aligned(address: Address, port: number): number | undefined;
   /** How many ICMP errors a node may say is limited: one more may be said now. */
   mayComplain: boolean;
 }

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: MIT
+// deadline: 120
+/**
+ * Random and adversarial packets through the datapath and through its reference (test/kernel/reference),
+ * which is written from the documents and not from the eBPF programs: verdict, every byte, counters and
+ * every field of the entry must agree. Several packets pass each splice, whose state carries on.
+ *
+ *   SEED=123 COUNT=1000000 node --import tsx test/kernel/differential.test.ts
+ *
+ * repeats a run, or makes a longer one. The seed is printed with what was found.
+ */
+import { suite } from 'uvu';
+import { MARK_ALIGN, Option } from '../../kernel/record/layout.js';
+import { isolateOrSkip } from '../support/isolate.js';
+import { type Case, report, tryCase } from './reference/case.js';
+import { Dice, plan } from './reference/dice.js';
+import type { Entry, Leg, Pair } from './reference/entry.js';
+import { ALIGNED_PORT, type Family, randomEntry, randomFrame } from './reference/generate.js';
+import { ADDRESSES, Rig, text } from './reference/rig.js';
+import { smallest } from './reference/shrink.js';
+
+await isolateOrSkip(import.meta.url);
+
+const PACKETS = 20_000;
+const PACKETS_PER_SPLICE_MAX = 6;
+/** Of leg 0 and leg 1. */
+const FAMILIES: Pair<Family>[] = [
+  [4, 4],
+  [6, 6],
+  [4, 6],
+  [6, 4],
+];
+
+const test = suite('the datapath against its reference');
+const rig = await Rig.open();
+rig.align(text(ADDRESSES[0][4].near), ALIGNED_PORT, Option.TS0 | Option.ECN0);
+rig.align(text(ADDRESSES[1][6].near), ALIGNED_PORT, Option.SACK0);
+
+test('whatever a packet is, it has the same effect by both', () => {
+  const { seed, count } = plan(PACKETS);
+  const dice = new Dice(seed);
+  for (let done = 0; done < count; ) {
+    let entry: Entry | undefined = rig.place(
+      randomEntry(dice, process.hrtime.bigint(), dice.pick(FAMILIES)),
+    );
+    for (let left = 1 + dice.below(PACKETS_PER_SPLICE_MAX); entry && left > 0; left--, done++) {
+      const one = randomCase(dice, entry);
+      const { found, after } = tryCase(rig, one);
+      if (found.length > 0) {
+        const shown = smallest(rig, one) ?? { one, found };
+        throw new Error(report(shown, `SEED=${seed}, packet ${done}`));
+      }
+      entry = after;
+    }
+  }
+});
+
+function randomCase(dice: Dice, entry: Entry): Case {
+  const leg = dice.below(2) as Leg;
+  const program = dice.once(5) ? 'egress' : 'ingress';
+  const frame = randomFrame(dice, entry, leg, program === 'egress', rig.nodeMac);
+  return { program, leg, entry, frame, mark: randomMark(dice) };
+}
+
+function randomMark(dice: Dice): number {
+  if (dice.once(30)) return rig.mark;
+  return dice.once(10) ? MARK_ALIGN | dice.below(64) : 0;
+}
+
+test.after(() => rig.close());
+test.run();
