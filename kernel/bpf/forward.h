@@ -9,6 +9,7 @@
 
 #define MTU_MIN_IPV4 576	/* what every host can reassemble, RFC 791; PMTU below it is an attack */
 #define MTU_MIN_IPV6 1280	/* RFC 8200 section 5 */
+#define WAY_NS (10 * NS_PER_MS)	/* so late at most is a change of the routing table noticed */
 
 /* What a translation does beyond the plain rewriting. */
 enum forward_how {
@@ -166,6 +167,35 @@ static __noinline long route(struct __sk_buff *skb, struct scratch *s,
 	return bpf_fib_lookup(skb, fib, sizeof(*fib), 0);
 }
 
+/* The way that the last packets to this leg took, if it is still good for one more. */
+static __always_inline struct way *remembered(const struct scratch *s, __u32 out)
+{
+	__u32 key = (s->leg.slot * 2 + out) & (WAYS - 1);
+
+	return bpf_map_lookup_elem(&ways, &key);
+}
+
+static __always_inline bool still_good(struct __sk_buff *skb, const struct scratch *s,
+				       const struct way *w, __u32 out, __u32 length)
+{
+	return w->id == s->leg.id && w->out == out && s->now < w->until_ns &&
+	       w->in_ifindex == skb->ifindex && w->tos == s->packet.tos && length <= w->mtu;
+}
+
+static __always_inline void remember(struct __sk_buff *skb, const struct scratch *s, struct way *w,
+				     __u32 out)
+{
+	w->id = s->leg.id;
+	w->out = out;
+	w->until_ns = s->now + WAY_NS;
+	w->in_ifindex = skb->ifindex;
+	w->ifindex = s->fib.ifindex;
+	w->mtu = s->fib.mtu_result;	/* as long as the neighbour is not known: the length asked for */
+	w->tos = s->packet.tos;
+	w->family = s->fib.family;
+	__builtin_memcpy(w->next_hop, s->fib.ipv6_dst, 16);
+}
+
 static __always_inline bool routed(long answer)
 {
 	return answer == BPF_FIB_LKUP_RET_SUCCESS || answer == BPF_FIB_LKUP_RET_NO_NEIGH;
@@ -241,15 +271,27 @@ static __noinline int find_way(struct __sk_buff *skb, struct packet *p, struct s
 	const struct splice_tuple *to = &e->record.tuple[out & 1];
 	__u32 length = leaving_length(p, v6), limit = leg_limit(e, out & 1, v6);
 	struct scratch *s = get_scratch();
+	struct way *w;
 	long answer;
 
 	if (!s)
 		return TC_ACT_SHOT;
-	answer = route(skb, s, to, length < limit ? length : limit);
-	if (answer == BPF_FIB_LKUP_RET_FRAG_NEEDED)
-		limit = s->fib.mtu_result;
-	else if (routed(answer) && length <= limit)
+	s->now = bpf_ktime_get_ns();
+	w = remembered(s, out & 1);
+	if (w && length <= limit && still_good(skb, s, w, out & 1, length)) {
+		s->fib.ifindex = w->ifindex;
+		s->fib.family = w->family;
+		__builtin_memcpy(s->fib.ipv6_dst, w->next_hop, 16);
 		return TC_ACT_OK;
+	}
+	answer = route(skb, s, to, length < limit ? length : limit);
+	if (answer == BPF_FIB_LKUP_RET_FRAG_NEEDED) {
+		limit = s->fib.mtu_result;
+	} else if (routed(answer) && length <= limit) {
+		if (w)
+			remember(skb, s, w, out & 1);
+		return TC_ACT_OK;
+	}
 	if (answer == BPF_FIB_LKUP_RET_FRAG_NEEDED || routed(answer)) {
 		if (make_fit(skb, p, v6, limit))
 			return too_big(skb, p, e, v6, limit);

@@ -61,7 +61,7 @@ static __noinline bool icmp_read(struct __sk_buff *skb, const struct packet *p, 
 		in->length = bpf_ntohs(ip.tot_len);
 		at += ip.ihl * 4;
 	}
-	if (bpf_skb_load_bytes(skb, at, tcp, sizeof(tcp)))
+	if (at + sizeof(tcp) > p->end || bpf_skb_load_bytes(skb, at, tcp, sizeof(tcp)))
 		return false;
 	in->quoted.dport = *(__be16 *)(tcp + 0);
 	in->quoted.sport = *(__be16 *)(tcp + 2);

@@ -163,7 +163,7 @@ static __always_inline int old_data(struct __sk_buff *skb, struct packet *p, str
 	struct scratch *s = get_scratch();
 	__u32 in = leg & 1;
 
-	take_in(e, in, p);
+	take_in(e, in, p, bpf_ktime_get_ns());
 	count(SPLICE_CNT_OLD_DATA);
 	if (s)
 		__builtin_memcpy(s->after, s->before, sizeof(s->before));
@@ -206,7 +206,7 @@ static __always_inline int splice_open_leg(struct __sk_buff *skb, struct packet 
 			return TC_ACT_SHOT;
 		}
 	} else {
-		take_in(e, in, p);
+		take_in(e, in, p, bpf_ktime_get_ns());
 	}
 	if (acked)
 		e->live.copied |= 1 << in;

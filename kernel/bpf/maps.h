@@ -107,6 +107,32 @@ struct {
 	__type(value, struct splice_leg_ref);
 } fragments SEC(".maps");
 
+/*
+ * Where the packets of a leg went last, so that the routing table, the dearest part of a packet's way, is not
+ * asked for each. Each processor remembers for itself, so nobody reads what another one is writing.
+ */
+struct way {
+	__u64 id;		/* of the splice */
+	__u64 until_ns;
+	__u32 in_ifindex;
+	__u32 ifindex;
+	__u32 mtu;
+	__u8 out;		/* leg */
+	__u8 tos;
+	__u8 family;
+	__u8 pad;
+	__u8 next_hop[16];	/* as in struct bpf_redir_neigh */
+};
+
+#define WAYS 1024	/* a power of two */
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, WAYS);
+	__type(key, __u32);
+	__type(value, struct way);
+} ways SEC(".maps");
+
 /* The service whose count a socket wants to read. */
 struct {
 	__uint(type, BPF_MAP_TYPE_SK_STORAGE);

@@ -38,11 +38,12 @@ static __always_inline int forward_go(struct __sk_buff *skb, struct packet *p,
 static __noinline int forward_translated(struct __sk_buff *skb, struct packet *p,
 					 struct splice_entry *e, __u32 direction, __u32 how)
 {
+	struct scratch *s = get_scratch();
 	int verdict = find_way(skb, p, e, 1 - direction);
 
-	if (verdict != TC_ACT_OK)
+	if (verdict != TC_ACT_OK || !s)
 		return verdict;
-	take_in(e, direction, p);
+	take_in(e, direction, p, s->now);
 	count_how(how);
 	return forward_go(skb, p, e, direction);
 }
@@ -88,7 +89,7 @@ static __noinline enum copied forward_copy(struct __sk_buff *skb, struct packet 
 	length = leaving_length(p, v6);
 	if (length > leg_limit(e, out, v6) || route(skb, s, &e->record.tuple[out], length))
 		return COPY_NO_WAY;
-	take_in(e, direction, p);
+	take_in(e, direction, p, bpf_ktime_get_ns());
 	count_how(how);
 	if (translate(skb, p, e, direction))
 		return COPY_DROPPED;

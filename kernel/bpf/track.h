@@ -94,7 +94,7 @@ static __always_inline void learn(struct splice_entry *e, __u32 direction, struc
  * Take what a segment says into the entry, now that nothing keeps it from its receiver: FINs and their
  * acknowledgements, that of the proxy's own data, sequence numbers, the time.
  */
-static __noinline void take_in(struct splice_entry *e, __u32 direction, struct packet *p)
+static __noinline void take_in(struct splice_entry *e, __u32 direction, struct packet *p, __u64 now)
 {
 	struct splice_live *l = &e->live;
 	__u32 in = direction & 1, back = 1 - in;
@@ -121,7 +121,7 @@ static __noinline void take_in(struct splice_entry *e, __u32 direction, struct p
 		control_add_flags(e, add);
 	if (acceptable)
 		learn(e, in, p);
-	touch(e, bpf_ktime_get_ns());
+	touch(e, now);
 }
 
 #endif
