@@ -109,6 +109,7 @@ function bindLibbpf() {
     tcDetach: bpf.func('int bpf_tc_detach(const bpf_tc_hook *hook, const bpf_tc_opts *o)'),
     tcQuery: bpf.func('int bpf_tc_query(const bpf_tc_hook *hook, _Inout_ bpf_tc_opts *o)'),
     setPrint: bpf.func('void *libbpf_set_print(libbpf_print *callback)'),
+    enableStats: bpf.func('int bpf_enable_stats(int type)'),
     possibleCpus: bpf.func('int libbpf_num_possible_cpus()'),
   };
 }

@@ -6,6 +6,7 @@ import { connect } from '../../kernel/connect.js';
 import { Datapath } from '../../kernel/datapath.js';
 import { detachInterface } from '../../kernel/interfaces.js';
 import { listen } from '../../kernel/listen.js';
+import { bpf, libc } from '../../kernel/native.js';
 import type { Endpoint } from '../../kernel/socket.js';
 import { splice } from '../../kernel/splice.js';
 import { offer } from '../helper.js';
@@ -14,7 +15,10 @@ import { nanosecondsPerPacket } from './packet-run.js';
 const INTERFACES = ['cli', 'srv'];
 const TABLE_SIZE = 131_072;
 
+const BPF_STATS_RUN_TIME = 0;
+
 let datapath: Datapath;
+let statistics = -1;
 let pins: string;
 /** Connections that could not be spliced: a bench that relays them would measure something else. */
 let refused = '';
@@ -69,6 +73,12 @@ const functions = {
   async requests(url: string) {
     const status = await (await fetch(url)).text();
     return Number(status.split('\n')[2].trim().split(' ')[2]);
+  },
+  /** Let the kernel time all BPF programs of the machine (bpf(2), BPF_ENABLE_STATS), or no more. */
+  stats(on: boolean) {
+    if (statistics >= 0) libc.close(statistics); // they last as long as the descriptor
+    statistics = on ? bpf().enableStats(BPF_STATS_RUN_TIME) : -1;
+    if (on && statistics < 0) throw new Error('the kernel does not time its BPF programs');
   },
   packet: (repeats: number) => nanosecondsPerPacket(datapath, pins, repeats),
 };

@@ -69,14 +69,16 @@ export class Bed {
 
   static async #open(lab: Lab): Promise<Bed> {
     build(lab);
-    const bed = new Bed(lab);
-    const pinPath = join(lab.mount('bpf', 'balancer/bpf'), 'datapath');
-    await bed.balancer.call('open', pinPath, lab.group('balancer'));
+    const bed = new Bed(lab, join(lab.mount('bpf', 'balancer/bpf'), 'datapath'));
+    await bed.balancer.call('open', bed.pinPath, lab.group('balancer'));
     await lab.until('links', 5, () => bed.balancer.call('up'));
     return bed;
   }
 
-  private constructor(readonly lab: Lab) {
+  private constructor(
+    readonly lab: Lab,
+    readonly pinPath: string,
+  ) {
     this.balancer = new Helper(lab, 'balancer', './datapath/balancer.ts');
   }
 

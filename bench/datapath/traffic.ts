@@ -139,9 +139,9 @@ export const throughput = part(
     established(1, true, 6),
     established(1, false, 6),
   ],
-  5,
-  1000,
+  7,
+  800,
 );
-export const keepAlive = part([requests('keep-alive requests', 64, true, true)], 5, 1500);
+export const keepAlive = part([requests('keep-alive requests', 64, true, true)], 7, 1000);
 /** Each connection is accepted, connected on and spliced for one small object: all set-up. */
-export const connections = part([requests('new connections', 64, false, false)], 5, 1500);
+export const connections = part([requests('new connections', 64, false, false)], 5, 1000);
