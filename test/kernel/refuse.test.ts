@@ -8,8 +8,9 @@ import type { Server, Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { listen } from '../../kernel/listen.js';
 import { type RefusalReason, splice } from '../../kernel/splice.js';
-import { isolateOrSkip } from '../support/isolate.js';
+import { isolateOrSkip, run } from '../support/isolate.js';
 import { within } from '../support/within.js';
 import { type Peculiarity, peculiarListen } from './ends/peculiar.js';
 import { clientLeg } from './ends/plan.js';
@@ -97,6 +98,20 @@ real('connections that began with data in the SYN (Fast Open)', async () => {
     .filter((line) => line.startsWith('TcpExt:'))
     .map((line) => line.split(' '));
   assert.is(values[names.indexOf('TCPFastOpenPassive')], '2');
+});
+
+real('clients at a link-local address, which nothing is reserved for', async () => {
+  const port = 87;
+  const open = (server: Server) => listen(server, { address: '::', port, backlog: 4 });
+  proxies.push(await legs.proxy(begin, { open }));
+  const here = (): string[] => run('ip', '-6', '-o', 'address', 'show', 'cli').split('\n');
+  const isThere = (line: string) => line.includes('scope link') && !line.includes('tentative');
+  while (!here().some(isThere)) await sleep(20);
+  const [, address] = /inet6 (\S+)\//.exec(here().find(isThere) ?? '') ?? [];
+  const host = `${address}%eth0`;
+  const result = await legs.transfer({ verb: 'PUT', length: 300_000, host, port });
+  assert.ok(result.ok, result.answer);
+  assert.equal(refusals, ['link_local']);
 });
 
 real('connections that miss a segment at the moment of splicing', async () => {

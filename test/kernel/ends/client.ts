@@ -14,7 +14,8 @@ export interface Transfer {
   /** Families of the two legs. Default 4. */
   client?: Family;
   server?: Family;
-  /** Of the proxy, where it is not the families'. */
+  /** Of the proxy, where they are not the families'. */
+  host?: string;
   port?: number;
   /** Local port. */
   from?: number;
@@ -31,7 +32,7 @@ export interface Transfer {
 }
 
 async function transfer(t: Transfer): Promise<{ ok: boolean; answer: string }> {
-  const host = clientLeg[t.client ?? 4].here;
+  const host = t.host ?? clientLeg[t.client ?? 4].here;
   const port = t.port ?? clientLeg.portTowards[t.server ?? 4];
   const socket = t.peculiar
     ? peculiarConnect(t.peculiar, { address: host, port })
