@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Work on the table in bulk, asked for by user space through the mailbox; and the sweep. */
+/* Work on the table in bulk, asked for by user space through the mailbox. */
 #ifndef SPLICE_OPERATE_H
 #define SPLICE_OPERATE_H
 
 #include "adopt.h"
+#include "sweep.h"
 
-#define SWEEP_TICK_MS 20
-#define SWEEP_SLOTS_MAX 8192
 #define INIT_SLOTS 4096		/* free slots listed by one call */
 #define RECENT_SLOTS 16384	/* looked at by one call for the few to copy again */
 #define PROBES_MAX 3
@@ -147,12 +146,6 @@ static long item_step(__u32 index, void *context)
 	return 0;
 }
 
-/* A walk over the slots. */
-struct walk {
-	__u32 first;
-	__u32 found;	/* or, of a walk that may stop early: slots looked at */
-};
-
 /*
  * Whether the copy that was made of an entry may be out of date. Its mark of change goes before it is
  * copied again: a change that comes meanwhile sets it again.
@@ -240,6 +233,7 @@ static long slot_step(__u32 index, void *context)
 	struct walk *w = context;
 	__u32 slot = w->first + index;
 	struct splice_entry *e = bpf_map_lookup_elem(&entries, &slot);
+	struct splice_batch_item *item;
 	__u32 found;
 	__u64 id;
 
@@ -248,9 +242,11 @@ static long slot_step(__u32 index, void *context)
 	found = m->count;
 	if (found >= SPLICE_BATCH_ITEMS)
 		return 1;
-	w->found = index + 1;
+	w->visited = index + 1;
 	id = e->record.id;
-	if (id && operate_on(m, &m->items[found], e, slot, id))
+	item = &m->items[BOUND(found, SPLICE_BATCH_ITEMS - 1)];
+	asm volatile("" : "+r"(item));	/* 6.1 forgets the bounds of a __u32 on the stack */
+	if (id && operate_on(m, item, e, slot, id))
 		m->count = found + 1;
 	return 0;
 }
@@ -263,54 +259,8 @@ static __always_inline void walk_slots(struct splice_mailbox *m, __u32 size)
 
 	m->count = 0;
 	bpf_loop(m->flags & SPLICE_OP_RECENT ? RECENT_SLOTS : SPLICE_BATCH_ITEMS, slot_step, &w, 0);
-	next = w.first + w.found;
-	m->cursor = next < size && w.found ? next : 0;
-}
-
-static long expire_step(__u32 index, void *context)
-{
-	struct walk *w = context;
-	__u32 slot = w->first + index;
-	struct splice_entry *e = bpf_map_lookup_elem(&entries, &slot);
-	__u64 id;
-
-	if (!e)
-		return 1;	/* the table's end */
-	id = e->record.id;
-	if (!id)
-		return 0;
-	if ((bpf_ktime_get_ns() - e->live.last_seen_ns) / NS_PER_MS < e->live.timeout_ms)
-		return 0;
-	if (entry_remove(e, slot, id, true))
-		count(SPLICE_CNT_EXPIRED);
-	return 0;
-}
-
-/*
- * One timer for the whole table: a timer in every element runs out of memory, and one walk over a
- * million elements would hold a softirq for too long. A tick visits as many slots as bring it round
- * once in sweep_ms. It runs on with no process alive, as long as the map is pinned.
- */
-static int sweep_tick(void *map, __u32 *key, struct sweep_state *state)
-{
-	struct splice_tunables *t = get_tunables();
-	struct walk w = { .first = state->cursor };
-	__u64 slots;
-
-	(void)map;
-	(void)key;
-	if (!t || !t->sweep_ms)
-		return 0;
-	if (t->frozen)
-		goto again;
-	slots = (__u64)t->table_size * SWEEP_TICK_MS / t->sweep_ms + 1;
-	if (slots > SWEEP_SLOTS_MAX)
-		slots = SWEEP_SLOTS_MAX;
-	bpf_loop(slots, expire_step, &w, 0);
-	state->cursor = w.first + slots < t->table_size ? w.first + slots : 0;
-again:
-	bpf_timer_start(&state->timer, SWEEP_TICK_MS * NS_PER_MS, 0);
-	return 0;
+	next = w.first + w.visited;
+	m->cursor = next < size && w.visited ? next : 0;
 }
 
 static long free_step(__u32 index, void *context)
