@@ -3,6 +3,7 @@ import * as fs from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { findCgroupRoot } from '../support/cgroup.js';
+import { PATIENCE } from '../support/patience.js';
 import { within } from '../support/within.js';
 
 export class LabError extends Error {
@@ -162,7 +163,7 @@ export class Lab {
 
   /** Waits for a condition, and says what the programs logged when it does not come. */
   async until(what: string, seconds: number, holds: () => boolean | Promise<boolean>) {
-    const deadline = performance.now() + seconds * 1000;
+    const deadline = performance.now() + seconds * 1000 * PATIENCE;
     for (;;) {
       if (await holds()) return;
       const dead = this.#started.find((s) => s.child.exitCode !== null);
