@@ -4,7 +4,7 @@
  * something changes, such as the edges of windows, of the proxy's own data and of 32 bits.
  */
 import type { StateName } from '../../../kernel/record/layout.js';
-import { ICMP_TYPES, type IcmpError } from './answer.js';
+import { ICMP_TYPES, type IcmpError, NO_FLAGS, ownIp } from './answer.js';
 import type { Dice } from './dice.js';
 import { type Entry, type Leg, other, type Pair, type Tuple } from './entry.js';
 import { OptionKind } from './options.js';
@@ -192,6 +192,36 @@ function flagsOf(dice: Dice): Flags {
 /** Of a listening address whose clients are not to negotiate everything. */
 export const ALIGNED_PORT = 8000;
 
+/** A splice that translates, or is about to stand alone. */
+export function liveEntry(dice: Dice, nowNs: bigint, families: Pair<Family>): Entry {
+  for (;;) {
+    const entry = randomEntry(dice, nowNs, families);
+    if (entry.state.every((state) => state !== 'CLOSE' && state !== 'ESTABLISHED')) return entry;
+  }
+}
+
+/** A segment of a splice as it is sent most of the time, with a few options and some data. */
+export function plainFrame(dice: Dice, e: Entry, leg: Leg, mac: Buffer): Buffer {
+  const { far, near: ours, farPort, nearPort } = e.tuple[leg];
+  const version = isMapped(far) ? 4 : 6;
+  const ip = { ...ownIp(far, ours), hopLimit: 3 + dice.below(250) };
+  const tcp: Tcp = {
+    sourcePort: farPort,
+    destinationPort: nearPort,
+    seq: e.seenEnd[leg],
+    ack: e.seenAck[leg],
+    reserved: 0,
+    flags: { ...NO_FLAGS, ack: true },
+    window: dice.below(0x10000),
+    urgent: 0,
+    options: dice.bytes(4 * (1 + dice.below(10))),
+    sumError: 0,
+  };
+  const nothing = Buffer.alloc(0);
+  const payload = dice.bytes(dice.below(40));
+  return serialise({ ethernet: ethernetOf(mac, version), ip, tcp, payload, padding: nothing });
+}
+
 /** Identifications of datagrams of which pieces have been sent already. */
 const PIECES = [7, 8, 9];
 
@@ -269,7 +299,7 @@ function extensionsOf(dice: Dice): Ipv6['extensions'] {
 }
 
 /** An ICMP error about a packet that left on this leg, or something like one. */
-function icmpFrame(dice: Dice, e: Entry, leg: Leg, mac: Buffer): Buffer {
+export function icmpFrame(dice: Dice, e: Entry, leg: Leg, mac: Buffer): Buffer {
   const back = other(leg);
   const { far, near: ours, farPort, nearPort } = e.tuple[leg];
   const version = isMapped(far) ? 4 : 6;

@@ -99,8 +99,8 @@ function parseIpv6(frame: Buffer, rest: Buffer): Parsed {
   let next = rest[6];
   let at = 40;
   while (PASSED_EXTENSIONS.includes(next)) {
-    if (ip.extensions.length === EXTENSIONS_MAX) return OTHER;
     if (at + 8 > length) return MALFORMED;
+    if (ip.extensions.length === EXTENSIONS_MAX) return OTHER;
     const end = at + (next === FRAGMENT ? 8 : 8 + 8 * rest[at + 1]);
     ip.extensions.push({ header: next, bytes: Buffer.from(rest.subarray(at, end)) });
     next = rest[at];

@@ -258,6 +258,19 @@ export class Rig {
     };
   }
 
+  /** The verdict alone: for many packets, of which nothing is expected. */
+  verdict(program: 'ingress' | 'egress', leg: Leg, packet: Buffer): Observed['verdict'] {
+    this.#context.writeUInt32LE(0, SkBuff.mark);
+    this.#context.writeUInt32LE(this.#ifindex[leg], SkBuff.ifindex);
+    const { verdict } = runProgram(this.#programs[program], packet, { context: this.#context });
+    return VERDICTS[verdict] ?? 'unknown';
+  }
+
+  /** What has been counted since it was asked last, and the table as it is now. */
+  since(): { counts: Map<CounterName, number>; entry: Entry | undefined } {
+    return { counts: this.#counted(), entry: this.#entry() };
+  }
+
   #slotBytes(): Buffer {
     const bytes = Buffer.alloc(ENTRY_SIZE);
     const error = bpf().mapLookup(this.#maps.entries, slotKey(this.#slot), bytes);
