@@ -1,21 +1,26 @@
 // SPDX-License-Identifier: MIT
 /**
- * What a migration costs with a full table: `ENTRIES=1000000 node --import tsx
+ * What it costs to exchange programs and table with so many splices in it: `ENTRIES=1000000 node --import tsx
  * test/kernel/upgrade/measure.ts`.
  * A client and a server send one octet to and fro over a splice all the while; the longest time that
  * one takes is compared with that of the second before. Needs root; all it makes ends with it.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { connect } from '../../../kernel/connect.js';
+import { Datapath } from '../../../kernel/datapath.js';
 import { listen } from '../../../kernel/listen.js';
 import { RECORD_SIZE, State } from '../../../kernel/record/layout.js';
 import { newRecord } from '../../../kernel/record/record.js';
 import { splice } from '../../../kernel/splice.js';
 import { isolate } from '../../support/isolate.js';
 import { TwoLegs } from '../two-legs.js';
+import { Traffic } from './traffic.js';
 import { otherObject } from './variant.js';
 
 isolate(import.meta.url);
@@ -41,6 +46,7 @@ process.stdin.on('data', () => { console.log(longest.toFixed(1) + ' ms of ' + co
 `;
 
 const legs = new TwoLegs();
+const directory = mkdtempSync(join(tmpdir(), 'spliced-objects-'));
 const children: ChildProcess[] = [];
 
 function inside(end: 'client' | 'server', script: string): ChildProcess {
@@ -117,14 +123,23 @@ try {
   await measure('and back', ping, () => legs.datapath.resize(size));
   const options = { pinPath: '/sys/fs/bpf/spliced', cgroup: legs.cgroup, node: 1, tableSize: size };
   await measure('other programs', ping, async () => {
-    const { Datapath } = await import('../../../kernel/datapath.js');
-    const object = otherObject('/tmp', `measure-${process.pid}`);
+    const object = otherObject(directory, 'measure');
     legs.datapath.close();
     legs.datapath = await Datapath.open({ ...options, interfaces: ['cli', 'srv'], object });
   });
+  const traffic = new Traffic(legs);
+  const other = await traffic.proxy();
+  await measure('another size under load', ping, () =>
+    traffic.during(() => legs.datapath.resize(size + 1000)),
+  );
+  console.log(
+    `of ${traffic.outcomes.length} transfers meanwhile, each was spliced and arrived whole`,
+  );
+  other.close();
   proxy.close();
 } finally {
   for (const child of children) child.kill();
   await legs.stop();
+  rmSync(directory, { recursive: true });
 }
 process.exit();

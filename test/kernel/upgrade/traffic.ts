@@ -12,7 +12,7 @@ const TAIL_MS = 100;
 
 /** Long ones in both directions, with and without a half-close, and short ones all the time. */
 const STREAMS: Transfer[] = [
-  { verb: 'GET', length: 10_000_000 },
+  { verb: 'GET', length: 5_000_000 },
   { verb: 'PUT', length: 1_500_000, paceMs: 4, piece: 20_000 },
   { verb: 'PUT', length: 1_000_000, paceMs: 3, piece: 12_000, finAfterMs: 20 },
   { verb: 'ALL', length: 400_000, paceMs: 5, piece: 9_000, finAfterMs: 1 },
