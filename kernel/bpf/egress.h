@@ -49,14 +49,15 @@ static __noinline bool proxy_died(struct packet *p, struct splice_entry *e,
 }
 
 /*
- * The proxy's own data on its way out while packets are translated beside it: it acknowledges
- * exactly what the proxy has read, never closes the connection, and its timestamps must not lie
- * behind those of translated segments, or the far end takes it for a duplicate (PAWS, RFC 7323).
+ * The proxy's own data on its way out while packets are translated beside it. It acknowledges, and offers
+ * the window, as the last translated segment did: what it acknowledged itself may be too old by now to be
+ * believed (RFC 5961 section 5). It never closes the connection. And its timestamps must not lie behind
+ * those of translated segments, or the far end takes it for a duplicate (PAWS, RFC 7323).
  */
 static __always_inline int own_data(struct __sk_buff *skb, struct packet *p, struct scratch *s,
 				    struct splice_entry *e, const struct splice_leg_ref *ref)
 {
-	__u32 leg = ref->leg & 1;
+	__u32 leg = ref->leg & 1, window;
 
 	if (p->flags & TCP_RST) {
 		count(SPLICE_CNT_LOCAL_RST);
@@ -70,8 +71,9 @@ static __always_inline int own_data(struct __sk_buff *skb, struct packet *p, str
 			return TC_ACT_SHOT;
 		s->after[13] &= ~TCP_FIN;
 	}
-	if (seq_after(p->ack, e->record.base[leg]))
-		set_ack(s, e->record.base[leg]);
+	set_ack(s, e->live.seen_ack[1 - leg] - e->record.seq_d[leg]);
+	window = e->live.seen_window[1 - leg] >> (e->record.wscale_out[leg] & 15);
+	set_window(s, window > 65535 ? 65535 : window);
 	s->options.edit = EDIT_TS_RAISE;
 	s->options.tsval_d = e->live.ts_sent[leg];
 	options_edit(s, p);

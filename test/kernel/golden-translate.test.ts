@@ -4,9 +4,8 @@
  * The network and the numbers are drawn in test/support/golden.ts.
  */
 import { suite } from 'uvu';
-import { ENDS, Golden, type GoldenCase } from '../support/golden.js';
+import { Golden, type GoldenCase } from '../support/golden.js';
 import { isolateOrSkip } from '../support/isolate.js';
-import type { Segment, TcpOption } from '../support/packet.js';
 
 await isolateOrSkip(import.meta.url);
 
@@ -102,120 +101,5 @@ const packets: GoldenCase[] = [
 const golden = await Golden.open();
 const translation = suite('golden packets: translation');
 for (const packet of packets) translation(packet.title, () => golden.check(packet));
+translation.after(() => golden.close());
 translation.run();
-
-/**
- * Random segments against a second description of the translation, written down independently of the
- * eBPF programs. The seed is printed when they disagree.
- */
-const RANDOM_SEGMENTS = 500;
-const random = suite('golden packets: random');
-
-random('whatever options a segment has, and in whatever order, both descriptions agree', () => {
-  const seed = Date.now() >>> 0;
-  const dice = new Dice(seed);
-  golden.reset();
-  for (let i = 0; i < RANDOM_SEGMENTS; i++) {
-    const sent = randomSegment(dice);
-    golden.step({ title: `seed ${seed}, segment ${i}`, in: sent, out: translated(sent) });
-  }
-});
-
-random.after(() => golden.close());
-random.run();
-
-/** Marsaglia's xorshift: small, and the same everywhere. */
-class Dice {
-  #state: number;
-
-  constructor(seed: number) {
-    this.#state = seed || 1;
-  }
-
-  /** A whole number below `n`. */
-  below(n: number): number {
-    this.#state ^= this.#state << 13;
-    this.#state ^= this.#state >>> 17;
-    this.#state ^= this.#state << 5;
-    return (this.#state >>> 0) % n;
-  }
-
-  u32(): number {
-    return (this.below(0x10000) * 0x10000 + this.below(0x10000)) >>> 0;
-  }
-}
-
-function randomSegment(dice: Dice): Segment {
-  const [from, to] = dice.below(2) ? [ENDS.client, ENDS.virtual] : [ENDS.server, ENDS.proxy];
-  return {
-    from,
-    to,
-    flags: ['A', 'PA', 'PAU'][dice.below(3)],
-    seq: dice.u32(),
-    ack: dice.u32(),
-    window: dice.below(0x10000),
-    urgent: dice.below(0x10000),
-    ttl: 2 + dice.below(254),
-    tos: dice.below(256),
-    id: dice.below(0x10000),
-    options: randomOptions(dice),
-    payload: Uint8Array.from({ length: dice.below(1_400) }, () => dice.below(256)),
-  };
-}
-
-function randomOptions(dice: Dice): TcpOption[] {
-  const options: TcpOption[] = [];
-  for (let left = dice.below(41); left > 0; ) {
-    const kind = dice.below(5);
-    if (kind === 0 && left >= 10) {
-      options.push({ timestamp: [dice.u32(), dice.u32()] });
-      left -= 10;
-    } else if (kind === 1 && left >= 10) {
-      const blocks = 1 + dice.below(Math.min(4, Math.floor((left - 2) / 8)));
-      options.push({
-        sack: Array.from({ length: blocks }, (): [number, number] => [dice.u32(), dice.u32()]),
-      });
-      left -= 2 + 8 * blocks;
-    } else if (kind === 2 && left >= 4) {
-      const length = 2 + dice.below(left - 2);
-      options.push({
-        raw: [253, length, ...Array.from({ length: length - 2 }, () => dice.below(256))],
-      });
-      left -= length;
-    } else {
-      options.push({ nop: true });
-      left -= 1;
-    }
-  }
-  return options;
-}
-
-/** What must become of a segment of the splice that golden.ts draws. */
-function translated(s: Segment): Segment {
-  const fromClient = s.from === ENDS.client;
-  const [plus, minus] = fromClient ? [50_000, 900_000] : [900_000, 50_000];
-  const [tsPlus, tsMinus] = fromClient ? [10_000, 20_000] : [20_000, 10_000];
-  const add = (value: number, delta: number): number => (value + delta) >>> 0;
-  const window = s.window ?? 0;
-  return {
-    ...s,
-    from: fromClient ? ENDS.proxy : ENDS.virtual,
-    to: fromClient ? ENDS.server : ENDS.client,
-    seq: add(s.seq, plus),
-    ack: add(s.ack ?? 0, -minus),
-    window: fromClient ? window >> 1 : window >> 3,
-    ttl: (s.ttl ?? 64) - 1,
-    options: (s.options ?? []).map((option): TcpOption => {
-      if ('timestamp' in option) {
-        const [value, echo] = option.timestamp;
-        return { timestamp: [add(value, tsPlus), add(echo, -tsMinus)] };
-      }
-      if ('sack' in option) {
-        return {
-          sack: option.sack.map(([left, right]) => [add(left, -minus), add(right, -minus)]),
-        };
-      }
-      return option;
-    }),
-  };
-}

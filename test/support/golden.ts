@@ -49,6 +49,8 @@ export const ENDS: Ends = {
 const PIN_PATH = '/sys/fs/bpf/spliced';
 const INTERFACES = ['front', 'back'];
 const TABLE_SIZE = 64;
+/** Octets that the far ends of a splice in the making have offered its sockets. */
+const SOCKET_WINDOW = 65_536;
 /** Of the next hops, and of the interfaces that the copies are caught on. */
 const FAR_MAC = '02:00:00:00:00:20';
 const VERDICTS = { stack: 0, drop: 2, forward: 7 } as const;
@@ -276,6 +278,11 @@ function make(entry: Buffer, making: NonNullable<GoldenEntry['making']>): void {
     entry.writeUInt32LE(ownEnd[leg], at + LiveOffset.ownEnd + 4 * leg);
     entry.writeUInt32LE(localNext[leg], at + LiveOffset.localNext + 4 * leg);
     entry.writeUInt32LE(tsSent[leg], at + LiveOffset.tsSent + 4 * leg);
+    // as the kernel leaves it: what was said last is what the sockets said
+    entry.writeUInt32LE(localNext[leg], at + LiveOffset.seenEnd + 4 * leg);
+    entry.writeUInt32LE(ownEnd[leg], at + LiveOffset.seenAck + 4 * leg);
+    entry.writeUInt32LE(SOCKET_WINDOW, at + LiveOffset.seenWindow + 4 * leg);
+    entry[at + LiveOffset.seen + leg] = 1;
   }
   entry[at + LiveOffset.copied] = (copied[0] ? 1 : 0) | (copied[1] ? 2 : 0);
 }
