@@ -273,14 +273,17 @@ real("a server that never takes the proxy's own data costs both ends the connect
   }
 });
 
-real(
-  'the listening socket has the backlog that was asked for, at an address not here yet',
-  async () => {
+real('it listens with the backlog that was asked for, at addresses not here yet', async () => {
+  for (const [address, shown] of [
+    ['10.1.0.77', '10.1.0.77'],
+    ['fd00:1::77', '[fd00:1::77]'],
+  ]) {
     const server = createServer();
-    await listen(server, { address: '10.1.0.77', port: 81, backlog: 777 });
-    assert.match(run('ss', '-ltnH', 'sport = 81'), /LISTEN\s+0\s+777\s+10\.1\.0\.77:81/);
+    await listen(server, { address, port: 81, backlog: 777 });
+    const line = run('ss', '-ltnH', 'sport = 81');
+    assert.match(line.replace(/ +/g, ' '), `LISTEN 0 777 ${shown}:81`);
     server.close();
-  },
-);
+  }
+});
 
 test.run();

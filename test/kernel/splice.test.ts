@@ -49,6 +49,10 @@ async function serve(client: Socket, server: Socket, head: Buffer): Promise<void
   relay(server, client);
 }
 
+const begin = (client: Socket, server: Socket, head: Buffer): void => {
+  serve(client, server, head).catch((error) => console.error(error));
+};
+
 async function all(count: number, t: Transfer): Promise<void> {
   const results = await Promise.all(Array.from({ length: count }, () => legs.transfer(t)));
   const bad = results.filter((r) => !r.ok).map((r) => r.answer);
@@ -57,9 +61,6 @@ async function all(count: number, t: Transfer): Promise<void> {
 
 test.before(async () => {
   await legs.start();
-  const begin = (client: Socket, server: Socket, head: Buffer): void => {
-    serve(client, server, head).catch((error) => console.error(error));
-  };
   for (const families of [SAME, ...OTHERS]) proxies.push(await legs.proxy(begin, families));
 });
 
@@ -119,6 +120,16 @@ for (const families of OTHERS) {
     assert.equal(refusals, []);
   });
 }
+
+real('IPv4 clients of a socket that takes both families are spliced as what they are', async () => {
+  const port = 88;
+  const both = (server: Server) =>
+    new Promise<void>((resolve) => server.listen({ port, host: '::' }, resolve));
+  proxies.push(await legs.proxy(begin, { open: both }));
+  await all(3, { verb: 'GET', length: 500_000, port });
+  await all(3, { verb: 'PUT', length: 500_000, port, client: 6 });
+  assert.equal(refusals, []);
+});
 
 real('the host says neither FIN nor RST when it closes its sockets', async () => {
   const { local_fin, local_rst, local_stray } = legs.datapath.counters();
