@@ -9,6 +9,7 @@ import { mapInfo, type Pins } from './pins.js';
 import { runProgram } from './program.js';
 import { Operation, OperationFlag, Result } from './record/layout.js';
 import { MappedArray } from './table.js';
+import { Conversion } from './upgrade-convert.js';
 
 const PACKET = Buffer.alloc(64);
 const FIELDS = ['op', 'flags', 'count', 'cursor', 'argument', 'since_ns'] as const;
@@ -206,5 +207,21 @@ export function copyCounters(from: number, to: number): void {
     if (bpf().mapLookup(from, key, values)) continue; // SPLICE_CNT_COUNT is none
     key.writeUInt32LE(index);
     bpf().mapUpdate(to, key, values, 0);
+  }
+}
+
+/** What stands in a hash of another version, into that of this one. */
+export function copyHash(from: number, to: number): void {
+  const [old, anew] = [mapInfo(from), mapInfo(to)];
+  if (!old.btf || !anew.btf) return;
+  const [before, after] = [Btf.ofKernel(old.btf), Btf.ofKernel(anew.btf)];
+  const keys = new Conversion(before.layout(old.keyType), after.layout(anew.keyType));
+  const values = new Conversion(before.layout(old.valueType), after.layout(anew.valueType));
+  const key = Buffer.alloc(old.keySize);
+  const value = Buffer.alloc(old.valueSize);
+  for (let previous: Buffer | null = null; bpf().mapNextKey(from, previous, key) === 0; ) {
+    previous = Buffer.from(key);
+    if (bpf().mapLookup(from, key, value)) continue;
+    bpf().mapUpdate(to, Buffer.from(keys.array(key, 1)), Buffer.from(values.array(value, 1)), 0);
   }
 }

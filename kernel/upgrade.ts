@@ -37,7 +37,7 @@ import {
   TABLE_MAPS,
 } from './pins.js';
 import { Conversion } from './upgrade-convert.js';
-import { copyCounters, DescribedTable } from './upgrade-table.js';
+import { copyCounters, copyHash, DescribedTable } from './upgrade-table.js';
 
 /** Marks of the entries of a table that has taken over from another. */
 const COPIED = 1;
@@ -47,6 +47,7 @@ const LATE_NS = 20_000_000n;
 /** Rounds of copying before the old table is frozen, until one is as short as this. */
 const ROUNDS_MAX = 5;
 const SHORT_ROUND_MS = 20;
+const BPF_MAP_TYPE_HASH = 1; // linux/bpf.h
 /** Others have their turn after so long. */
 const SLICE_MS = 5;
 
@@ -83,6 +84,8 @@ export interface UpgradeOptions {
 const now = (): bigint => process.hrtime.bigint(); // the clock of bpf_ktime_get_ns
 const stagePath = (pinPath: string, stage: Stage): string => join(pinPath, stage);
 
+const isTableMap = (name: string): boolean => (TABLE_MAPS as readonly string[]).includes(name);
+
 function sameTypes(map: ObjectMap, object: SpliceObject, fd: number): boolean {
   const info = mapInfo(fd);
   if (
@@ -116,7 +119,7 @@ export function mapsToReplace(object: SpliceObject, pins: Pins): ObjectMap[] {
     if (map.name === 'counters' && !sameCounters(object, fd)) return true;
     return !sameTypes(map, object, fd);
   };
-  const isTable = (map: ObjectMap): boolean => (TABLE_MAPS as readonly string[]).includes(map.name);
+  const isTable = (map: ObjectMap): boolean => isTableMap(map.name);
   const anew = object.maps.filter(differs);
   if (!anew.some(isTable)) return anew;
   return object.maps.filter((map) => isTable(map) || anew.includes(map));
@@ -192,6 +195,16 @@ function copySettings(from: DescribedTable, to: DescribedTable, object: bigint):
   to.set('frozen', frozen);
   to.set('table_size', BigInt(to.size));
   to.set('object_id', object);
+}
+
+/** Maps that are not the table's own, and cannot be shared all the same. */
+function copyLasting(anew: ObjectMap[], before: Pins, after: Pins): void {
+  for (const { name, type } of anew) {
+    const pin = mapPin(name);
+    if (isTableMap(name) || !before.has(pin)) continue;
+    if (name === 'counters') copyCounters(before.get(pin), after.get(pin));
+    else if (type === BPF_MAP_TYPE_HASH) copyHash(before.get(pin), after.get(pin));
+  }
 }
 
 function enter(pinPath: string, from: Stage, to: Stage): void {
@@ -333,9 +346,7 @@ export async function upgrade(object: SpliceObject, o: UpgradeOptions): Promise<
       } else {
         from.set('object_id', 0n); // no object's, until this one's programs are all in place
       }
-      if (anew.some((map) => map.name === 'counters')) {
-        copyCounters(before.map('counters'), after.map('counters'));
-      }
+      copyLasting(anew, before, after);
       o.upgradeStep?.('frozen');
       enter(o.pinPath, 'next', 'taking_over');
     } catch (error) {

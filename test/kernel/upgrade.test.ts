@@ -13,9 +13,10 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { Datapath, type DatapathOptions } from '../../kernel/datapath.js';
 import { KernelError } from '../../kernel/error.js';
+import { bpf } from '../../kernel/native.js';
 import { CGROUP_LINKS, linkedCgroup, Pins } from '../../kernel/pins.js';
 import { RECORD_SIZE, State } from '../../kernel/record/layout.js';
-import { RecordView, stateName } from '../../kernel/record/record.js';
+import { formatAddress, RecordView, stateName } from '../../kernel/record/record.js';
 import type { UpgradeReport, UpgradeStep } from '../../kernel/upgrade.js';
 import { isolateOrSkip } from '../support/isolate.js';
 import { within } from '../support/within.js';
@@ -159,14 +160,29 @@ real('the table grows and shrinks while splices are made, used and ended', async
 });
 
 real('a version with another record layout takes over, and this one again', async () => {
-  version = otherVersion((header) =>
-    header
-      .replace('\t__u32 seq_d[2];', '\t__u32 tsval_x[2];\n\t__u32 seq_d[2];')
-      .replace('\t__u32 own_end[2];', '\t__u64 novelty;\n\t__u16 own_pad;\n\t__u32 own_end[2];')
-      .replace('\t__u32 node;\n', '\t__u64 newer_setting;\n\t__u32 node;\n')
-      .replace('\tSPLICE_CNT_TRANSLATED = 0,', '\tSPLICE_CNT_BEFORE = 0,\n\tSPLICE_CNT_TRANSLATED,')
-      .replace('#define SPLICE_BATCH_ITEMS 512', '#define SPLICE_BATCH_ITEMS 300'),
-  );
+  version = otherVersion({
+    'record/record.h': [
+      ['\t__u32 seq_d[2];', '\t__u32 tsval_x[2];\n\t__u32 seq_d[2];'],
+      ['\t__u32 own_end[2];', '\t__u64 novelty;\n\t__u16 own_pad;\n\t__u32 own_end[2];'],
+      ['\t__u32 node;\n', '\t__u64 newer_setting;\n\t__u32 node;\n'],
+      ['\tSPLICE_CNT_TRANSLATED = 0,', '\tSPLICE_CNT_BEFORE = 0,\n\tSPLICE_CNT_TRANSLATED,'],
+      ['#define SPLICE_BATCH_ITEMS 512', '#define SPLICE_BATCH_ITEMS 300'],
+    ],
+    'bpf/maps.h': [
+      [
+        '__type(key, __u8[16]);\n\t__type(value, __u8);',
+        '__type(key, __u8[16]);\n\t__type(value, __u32);',
+      ],
+    ],
+  });
+  const guarded = (): string => {
+    const pins = new Pins(PIN_PATH);
+    const key = Buffer.alloc(16);
+    assert.is(bpf().mapNextKey(pins.map('guard'), null, key), 0);
+    pins.close();
+    return formatAddress(key);
+  };
+  legs.datapath.setGuard(['10.9.9.9']);
   const open = opener({}, { tree: version });
   await traffic.during(async () => {
     const translated = legs.datapath.counter('translated');
@@ -174,9 +190,11 @@ real('a version with another record layout takes over, and this one again', asyn
     const opened = await open();
     assert.is(opened?.upgraded?.migrated, true);
     assert.ok(opened && opened.live > 3, `${opened?.live} entries there`);
+    assert.is(guarded(), '10.9.9.9');
     await reopen();
     assert.is(legs.datapath.upgraded?.migrated, true);
     assert.ok(legs.datapath.counter('translated') > translated, 'the counters went by name');
+    assert.is(guarded(), '10.9.9.9');
     assert.is(legs.datapath.incarnation, incarnation);
   });
   settled();

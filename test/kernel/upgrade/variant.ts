@@ -16,18 +16,22 @@ export function otherObject(directory: string, mark: string): string {
   return path;
 }
 
-/** A copy of kernel/, with its header changed and all that follows from it built anew. */
-export function otherVersion(change: (header: string) => string): string {
+/** A copy of kernel/, with some text of its headers replaced and all that follows from it built anew. */
+export function otherVersion(changes: Record<string, [from: string, to: string][]>): string {
   const tree = mkdtempSync(join(tmpdir(), 'spliced-version-'));
   cpSync(`${root}/kernel`, `${tree}/kernel`, { recursive: true });
   symlinkSync(`${root}/node_modules`, `${tree}/node_modules`);
   cpSync(`${root}/package.json`, `${tree}/package.json`);
   mkdirSync(`${tree}/dist/kernel`, { recursive: true });
-  const header = `${tree}/kernel/record/record.h`;
-  const text = readFileSync(header, 'utf8');
-  const changed = change(text);
-  if (changed === text) throw new Error('the header was not changed');
-  writeFileSync(header, changed);
+  for (const [header, replacements] of Object.entries(changes)) {
+    const path = `${tree}/kernel/${header}`;
+    let text = readFileSync(path, 'utf8');
+    for (const [from, to] of replacements) {
+      if (!text.includes(from)) throw new Error(`${header} has no ${from}`);
+      text = text.replace(from, to);
+    }
+    writeFileSync(path, text);
+  }
   const arch = { x64: 'x86', arm64: 'arm64' }[process.arch as string];
   const clang = ['-g', '-target', 'bpfel', '-c'];
   const include = [`-I${root}/dist/kernel`, `-I${tree}/kernel/record`, `-I${tree}/kernel/bpf`];
@@ -46,7 +50,7 @@ export function otherVersion(change: (header: string) => string): string {
   const types = `${tree}/dist/kernel/types.o`;
   const system = `-I/usr/include/${machine}-linux-gnu`;
   run('clang', ...clang, system, include[1], `${tree}/kernel/record/types.c`, '-o', types);
-  const generate = [`${tree}/kernel/generate-layout.ts`, types, header];
+  const generate = [`${tree}/kernel/generate-layout.ts`, types, `${tree}/kernel/record/record.h`];
   const layout = run(process.execPath, '--import', 'tsx', ...generate);
   writeFileSync(`${tree}/kernel/record/layout.ts`, layout);
   return tree;
