@@ -273,8 +273,10 @@ function fragmentFrame(dice: Dice, packet: Packet): Buffer {
   return Buffer.concat([ethernet, serialiseIp(fragmented, body.subarray(0, length)), padding]);
 }
 
-function fragmentHeader(id: number, offset: number, more: boolean): Ipv6['extensions'][0] {
+/** IPv6: which piece of which packet. */
+export function fragmentHeader(id: number, offset: number, more: boolean): Ipv6['extensions'][0] {
   const bytes = Buffer.alloc(8);
+  bytes[0] = IPPROTO_TCP;
   bytes.writeUInt16BE(offset | (more ? 1 : 0), 2);
   bytes.writeUInt32BE(id, 4);
   return { header: FRAGMENT, bytes };
@@ -335,8 +337,7 @@ export function icmpFrame(dice: Dice, e: Entry, leg: Leg, mac: Buffer): Buffer {
   const protocol = version === 4 ? 1 : 58;
   body.writeUInt16BE(pseudoChecksum(outer.source, outer.destination, body, protocol), 2);
   if (outer.version === 6) outer.extensions = [];
-  const padding =
-    cut === quoted.length && dice.once(6) ? dice.bytes(1 + dice.below(20)) : Buffer.alloc(0);
+  const padding = dice.once(6) ? dice.bytes(1 + dice.below(20)) : Buffer.alloc(0);
   return Buffer.concat([ethernetOf(mac, version), serialiseIp(outer, body, protocol), padding]);
 }
 

@@ -74,7 +74,7 @@ export const ADDRESSES = [
 
 const VERDICTS: Record<number, Observed['verdict']> = { 0: 'stack', 2: 'drop', 7: 'send' };
 /** Offsets in struct __sk_buff (linux/bpf.h) of what the kernel lets a test run set. */
-const SkBuff = { mark: 8, ifindex: 40, size: 48 } as const;
+const SkBuff = { mark: 8, ifindex: 40, gsoSegs: 164, gsoSize: 176, size: 192 } as const;
 
 /** In the order of their numbers. */
 const COUNTERS = Object.keys(Counter) as CounterName[];
@@ -234,12 +234,17 @@ export class Rig {
     this.aligned.set(`${address} ${port}`, options);
   }
 
-  /** One packet, as it would come in on, or leave by, the interface of a leg. */
-  run(program: 'ingress' | 'egress', leg: Leg, packet: Buffer, mark = 0): Observed {
+  /**
+   * One packet, as it would come in on, or leave by, the interface of a leg.
+   * @param gsoSize not 0: a bundle of segments with so much payload each
+   */
+  run(program: 'ingress' | 'egress', leg: Leg, packet: Buffer, mark = 0, gsoSize = 0): Observed {
     for (const fd of this.#taps) this.#drain(fd);
     const liveBefore = this.#live();
     this.#context.writeUInt32LE(mark, SkBuff.mark);
     this.#context.writeUInt32LE(this.#ifindex[leg], SkBuff.ifindex);
+    this.#context.writeUInt32LE(gsoSize && Math.ceil(packet.length / gsoSize), SkBuff.gsoSegs);
+    this.#context.writeUInt32LE(gsoSize, SkBuff.gsoSize);
     const before = process.hrtime.bigint();
     const { verdict, outputLength } = runProgram(this.#programs[program], packet, {
       context: this.#context,
