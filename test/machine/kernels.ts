@@ -30,6 +30,7 @@ const ARCHIVE = 'http://deb.debian.org/debian';
 const WANTED = [
   './boot/vmlinuz-*',
   '*/lib/modules/*/modules.*',
+  '*/lib/modules/*/vmlinuz',
   ...['net', 'fs', 'lib', 'crypto', 'arch', 'drivers/virtio'].map(
     (part) => `*/lib/modules/*/kernel/${part}/*`,
   ),
@@ -92,17 +93,22 @@ function unpacked(directory: string): Kernel | undefined {
   const modules = join(root, 'lib/modules');
   const release = existsSync(modules) ? readdirSync(modules)[0] : undefined;
   if (release === undefined) return undefined;
-  return { release, image: join(root, `boot/vmlinuz-${release}`), root };
+  const image = [join(root, `boot/vmlinuz-${release}`), join(modules, release, 'vmlinuz')].find(
+    (path) => existsSync(path),
+  );
+  return image === undefined ? undefined : { release, image, root };
 }
 
-/** The package with the kernel, and the one with its modules where they are apart (Debian 13). */
+/** The packages of the kernel: one, or from Linux 7 on several of the same version. */
 function packages(apt: string[], suite: string): string[] {
-  const depends = (name: string, wanted: RegExp): string | undefined =>
-    wanted.exec(run('apt-cache', [...apt, 'depends', '--important', name]))?.[1];
-  const image = depends('linux-image-amd64', /Depends: (linux-image-\S+)/);
+  const depends = (name: string): string[] =>
+    [...run('apt-cache', [...apt, 'depends', '--important', name]).matchAll(/Depends: (\S+)/g)].map(
+      (found) => found[1],
+    );
+  const image = depends('linux-image-amd64').find((name) => name.startsWith('linux-image-'));
   if (image === undefined) throw new MachineError(`${suite} has no package linux-image-amd64`);
-  const modules = depends(image, /Depends: (linux-modules-\S+)/);
-  return modules === undefined ? [image] : [image, modules];
+  const version = image.slice('linux-image'.length);
+  return [image, ...depends(image).filter((name) => name.endsWith(version))];
 }
 
 /**
@@ -120,7 +126,7 @@ export function fetchKernel(suite: string, directory: string, renew: boolean): K
   run('apt-get', ['-q', ...apt, 'download', ...packages(apt, suite)], directory);
   const files = readdirSync(directory).filter((entry) => entry.endsWith('.deb'));
   for (const file of files) {
-    // what a package does not have of the wanted is in the other
+    // what of the wanted one package does not have is in another
     run('bash', [
       '-c',
       'file=$1; into=$2; shift 2; dpkg-deb --fsys-tarfile "$file" | ' +
@@ -141,5 +147,7 @@ export function fetchKernel(suite: string, directory: string, renew: boolean): K
   run('depmod', ['-b', temporary, release]);
   renameSync(temporary, join(directory, 'kernel'));
   for (const entry of [...files, 'apt']) rmSync(join(directory, entry), { recursive: true });
-  return unpacked(directory) as Kernel;
+  const kernel = unpacked(directory);
+  if (!kernel) throw new MachineError(`${suite}: no kernel in ${files.join(', ')}`);
+  return kernel;
 }
