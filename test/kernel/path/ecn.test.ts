@@ -99,4 +99,22 @@ for (const families of EVERY) {
   });
 }
 
+test('the server is not asked for what the client does not know', async () => {
+  negotiate(0, 1, 1);
+  const capture = new Capture(network.end.server);
+  for (const families of EVERY) {
+    const counts = await network.counted(async () => {
+      const flow = await spliced({ families });
+      await both(flow);
+      await finish(flow);
+    });
+    assert.is(counts.syn_aligned, 1);
+  }
+  const asked = capture.segments.filter(({ tcp }) => tcp.flags & Flag.SYN);
+  assert.is(asked.length, 2 * EVERY.length);
+  for (const { tcp } of asked) assert.is(tcp.flags & (Flag.ECE | Flag.CWR), 0);
+  assert.equal([...marks(capture, true)], [0]);
+  capture.close();
+});
+
 run();

@@ -30,8 +30,8 @@ export interface Opening {
   port?: number;
   /** On the client's socket, before it connects. */
   prepare?: (fd: number) => void;
-  /** In the proxy, when it has both connections. */
-  before?: (client: Socket, server: Socket) => Promise<void> | void;
+  /** In the proxy, when it has both connections; comes back with what is to go to the server first. */
+  before?: (greeting: Buffer, server: Socket) => Promise<Buffer> | Buffer;
 }
 
 /** One connection from end to end. */
@@ -128,8 +128,8 @@ export class Flows {
       timeoutMs: 3000,
     });
     this.#keep(server);
-    await opening.before?.(client, server);
-    const result = await splice(client, server, { toServer: head });
+    const toServer = (await opening.before?.(head, server)) ?? head;
+    const result = await splice(client, server, { toServer });
     if (result.spliced) {
       proxy({ committed: result.committed });
       return;

@@ -72,7 +72,10 @@ test("a client that aborts while the server still owes the proxy's own data its 
   for (const families of SAME) {
     const { client, made } = flows.begin({
       families,
-      before: () => network.filter('server', 'tcp flags & rst == 0 drop'),
+      before: (greeting) => {
+        network.filter('server', 'tcp flags & rst == 0 drop');
+        return greeting;
+      },
     });
     const { refusal, committed } = await made;
     assert.is(refusal, undefined);

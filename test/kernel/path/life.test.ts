@@ -14,7 +14,7 @@ import { Capture, Flag } from './capture.js';
 import { EVERY, type Families, type Flow, nameOf, SAME } from './flow.js';
 import { testLibc } from './libc.js';
 import { other, SIDES, type Side } from './network.js';
-import { stage } from './stage.js';
+import { stage, until } from './stage.js';
 import { abort, beginAt, descriptor, set, timestamp, timestampsFrom, untilReset } from './tcp.js';
 import { finish, receive, send, transfer, WAYS, way } from './transfer.js';
 
@@ -193,6 +193,35 @@ test('timestamps wrap', async () => {
     await finish(flow);
   };
   await Promise.all(EVERY.map(one));
+});
+
+test("the proxy's own data is lost while the server sends much: both arrive", async () => {
+  for (const families of EVERY) {
+    const own = Buffer.alloc(3000, 'own');
+    const begun = flows.begin({
+      families,
+      prepare: (fd) => set(fd, SOL_SOCKET, SO_RCVBUF, 65_536), // an ACK may lag by a window and no more
+      before: async (greeting, server) => {
+        server.write(greeting);
+        await begun.server;
+        network.filter('server', 'tcp dport 9000 meta length > 200 drop');
+        return own;
+      },
+    });
+    const { refusal, committed } = await begun.made;
+    assert.is(refusal, undefined);
+    const flow = { client: begun.client, server: await begun.server };
+    await transfer(flow, 'download', 2_000_000, { ms: MS });
+    network.filter('server', '');
+    const got: Buffer[] = [];
+    flow.server.on('data', (bytes) => got.push(bytes)).resume();
+    assert.is(await within(MS, `${nameOf(families)}: own data`, committed), 'committed');
+    await until(() => Buffer.concat(got).length >= own.length, 'own data');
+    flow.server.pause().removeAllListeners('data');
+    assert.ok(Buffer.concat(got).equals(own));
+    await transfer(flow, 'upload', 100_000, { ms: MS });
+    await finish(flow);
+  }
 });
 
 test('urgent data comes at its place', async () => {
