@@ -2,13 +2,13 @@
 /** Packets that the local stack sends on addresses that are, or are about to be, spliced. */
 import { MARK_ALIGN } from '../../../kernel/record/layout.js';
 import { aligned, isSyn } from './align.js';
-import { copyEntry, type Entry, type Leg } from './entry.js';
+import { copyEntry, type Entry, type Leg, other } from './entry.js';
 import { legOf } from './ingress.js';
 import { commitLeg, isTorn, remove } from './life.js';
 import { isTimestamp, readOptions, timestamp, withTimestamp, writeOptions } from './options.js';
 import { type Packet, serialise } from './packet.js';
 import { parse } from './parse.js';
-import { add, after, before, later } from './serial.js';
+import { add, after, before, later, subtract } from './serial.js';
 import { type Outcome, Passage, type World } from './world.js';
 
 export function egress(frame: Buffer, mark: number, world: World): Outcome {
@@ -69,9 +69,9 @@ function held(p: Passage, frame: Buffer, packet: Packet, e: Entry, leg: Leg): Ou
 }
 
 /**
- * The proxy's own data, while packets are translated beside them: they acknowledge exactly what it has
- * read, never close the connection, and are no older than what has passed them by, or the far end
- * takes them for duplicates (PAWS, RFC 7323 section 5).
+ * The proxy's own data, while packets are translated beside them: they say what the last translated
+ * segment said of the other end, never close the connection, and are no older than what has passed them
+ * by, or the far end takes them for duplicates (PAWS, RFC 7323 section 5).
  */
 function ownData(p: Passage, frame: Buffer, packet: Packet, e: Entry, leg: Leg): Outcome {
   const { tcp, payload } = packet;
@@ -88,11 +88,13 @@ function ownData(p: Passage, frame: Buffer, packet: Packet, e: Entry, leg: Leg):
     const { value, echo } = timestamp(option);
     return withTimestamp(option, later(e.tsSent[leg], value), echo);
   });
+  const from = other(leg); // the direction that leaves here
   const own: Packet = {
     ...packet,
     tcp: {
       ...tcp,
-      ack: after(tcp.ack, e.base[leg]) ? e.base[leg] : tcp.ack,
+      ack: subtract(e.seenAck[from], e.seqDelta[leg]),
+      window: Math.min(0xffff, Math.floor(e.seenWindow[from] / 2 ** (e.wscaleOut[leg] & 15))),
       flags: { ...tcp.flags, fin: false },
       options: options ? writeOptions(options) : tcp.options,
     },
