@@ -207,7 +207,7 @@ export class Datapath {
       if (tableSize === this.table.size) return;
       const unlock = await lockPins(this.#options.pinPath);
       try {
-        await recover(this.#options);
+        if (await recover(this.#options)) this.#use(new Pins(this.#options.pinPath));
         await this.#become(tableSize);
       } finally {
         unlock();

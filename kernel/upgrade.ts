@@ -285,12 +285,17 @@ async function takeOver(o: UpgradeOptions, copy: Copy | undefined, since: bigint
   }
 }
 
-/** Finish, or undo, what an earlier process was in the middle of. */
-export async function recover(o: UpgradeOptions): Promise<void> {
+/**
+ * Finish, or undo, what an earlier process was in the middle of.
+ * @returns whether there was anything
+ */
+export async function recover(o: UpgradeOptions): Promise<boolean> {
   const at = (stage: Stage): boolean => existsSync(stagePath(o.pinPath, stage));
+  if (!STAGES.some(at)) return false;
   if (at('next')) giveUp(o.pinPath);
   if (at('taking_over')) await takeOver(o, undefined, 0n);
   if (at('taken_over')) movePins(stagePath(o.pinPath, 'taken_over'), o.pinPath);
+  return true;
 }
 
 /**

@@ -3,7 +3,15 @@
 /** Restart, upgrade and resizing under real flows, every byte of which is looked at. */
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, mkdtempSync, readdirSync, rmdirSync, rmSync, statSync } from 'node:fs';
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  rmSync,
+  statSync,
+} from 'node:fs';
 import type { Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -15,8 +23,8 @@ import { Datapath, type DatapathOptions } from '../../kernel/datapath.js';
 import { KernelError } from '../../kernel/error.js';
 import { bpf } from '../../kernel/native.js';
 import { CGROUP_LINKS, linkedCgroup, Pins } from '../../kernel/pins.js';
-import { RECORD_SIZE, State } from '../../kernel/record/layout.js';
-import { formatAddress, RecordView, stateName } from '../../kernel/record/record.js';
+import { RECORD_SIZE, Result, State } from '../../kernel/record/layout.js';
+import { formatAddress, newRecord, RecordView, stateName } from '../../kernel/record/record.js';
 import type { UpgradeReport, UpgradeStep } from '../../kernel/upgrade.js';
 import { isolateOrSkip } from '../support/isolate.js';
 import { within } from '../support/within.js';
@@ -87,6 +95,25 @@ async function until(what: string, holds: () => boolean): Promise<void> {
   assert.unreachable(`${what}, within 5 s`);
 }
 
+/** The sweep is at work on the table that is in use, and `cat` shows it. */
+async function sweptAndShown(): Promise<void> {
+  const record = newRecord();
+  record.id = 1n;
+  record.incarnation = 1n;
+  record.origin = record.owner = 9;
+  record.remainingMs = 200;
+  for (const leg of [0, 1] as const) {
+    record.setState(leg, State.SPLICED);
+    record.tuple(leg).source = record.tuple(leg).destination = `10.99.${leg}.1`;
+  }
+  const shown = (): boolean => readFileSync(`${PIN_PATH}/table`, 'latin1').includes('0A630001');
+  const expired = legs.datapath.counter('expired');
+  assert.equal([...legs.datapath.table.insert(record.bytes)], [Result.OK]);
+  assert.ok(shown());
+  await until('it expires', () => !shown());
+  assert.ok(legs.datapath.counter('expired') > expired);
+}
+
 /** What is left of an upgrade: nothing. */
 function settled(): void {
   const stages = readdirSync(PIN_PATH).filter((name) => name === 'next' || name.startsWith('tak'));
@@ -134,6 +161,7 @@ real('other programs take over, with the table as it is', async () => {
     const translated = legs.datapath.counter('translated');
     await reopen({ object });
     assert.is(legs.datapath.upgraded?.migrated, false);
+    await sweptAndShown();
     assert.ok(legs.datapath.counter('translated') >= translated, 'the counters go on');
     assert.is(legs.datapath.incarnation, incarnation);
     await reopen({ object });
@@ -155,6 +183,7 @@ real('the table grows and shrinks while splices are made, used and ended', async
       await sleep(50);
       assert.ok(datapath.counter('translated') > before);
     }
+    await sweptAndShown();
   });
   settled();
 });
