@@ -17,10 +17,14 @@ function rounded(value: number): number {
 }
 
 export function json(report: Report): string {
-  const rows = report.rows.map((row) => ({
-    ...row,
-    ours: rounded(row.ours),
-    peers: Object.fromEntries(Object.entries(row.peers).map(([name, x]) => [name, rounded(x)])),
+  const rows = report.rows.map(({ name, unit, better, ours, peers, aim, holds }) => ({
+    name,
+    unit,
+    better,
+    ours: rounded(ours),
+    peers: Object.fromEntries(Object.entries(peers).map(([peer, x]) => [peer, rounded(x)])),
+    aim,
+    holds,
   }));
   return JSON.stringify({ ...report, rows });
 }
