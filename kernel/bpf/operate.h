@@ -164,7 +164,7 @@ static __always_inline bool to_copy(struct splice_entry *e, __u64 since)
 static __always_inline bool to_probe(struct splice_entry *e, __u32 ms)
 {
 	return e->live.unproven && !control_finished(control_read(e)) &&
-	       (bpf_ktime_get_ns() - e->live.last_seen_ns) / NS_PER_MS >= ms;
+	       idle_ms(e, bpf_ktime_get_ns()) >= ms;
 }
 
 static __always_inline bool render(struct splice_batch_item *item, struct splice_entry *e,

@@ -43,7 +43,7 @@ int ingress(struct __sk_buff *skb)
 	e = ref ? entry_of(ref) : NULL;
 	if (!e) {
 		if (p->piece != PIECE_WHOLE)
-			return TC_ACT_OK;
+			return guard_verdict(skb, p);
 		count(SPLICE_CNT_MISSED);
 		return not_spliced(skb, p);
 	}

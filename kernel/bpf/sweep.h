@@ -30,7 +30,7 @@ static long expire_step(__u32 index, void *context)
 	id = e->record.id;
 	if (!id)
 		return 0;
-	if ((bpf_ktime_get_ns() - e->live.last_seen_ns) / NS_PER_MS < e->live.timeout_ms)
+	if (idle_ms(e, bpf_ktime_get_ns()) < e->live.timeout_ms)
 		return 0;
 	if (entry_remove(e, slot, id, true)) {
 		count(SPLICE_CNT_EXPIRED);

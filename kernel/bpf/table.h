@@ -127,6 +127,17 @@ static __always_inline __u32 state_timeout(control_t c)
 	return t->timeout_ms[which];
 }
 
+/*
+ * Milliseconds since the last packet, as of now. A packet on another processor may have come since now was
+ * read: its stamp then lies ahead, and the difference must not be taken for an age.
+ */
+static __always_inline __u64 idle_ms(const struct splice_entry *e, __u64 now)
+{
+	__s64 idle = now - e->live.last_seen_ns;
+
+	return idle < 0 ? 0 : (__u64)idle / NS_PER_MS;
+}
+
 static __always_inline void touch(struct splice_entry *e, __u64 now)
 {
 	e->live.last_seen_ns = now;
@@ -144,7 +155,7 @@ static __always_inline void touch(struct splice_entry *e, __u64 now)
  */
 static __always_inline void shorten(struct splice_entry *e, __u64 now, __u32 ms)
 {
-	__u64 idle = (now - e->live.last_seen_ns) / NS_PER_MS;
+	__u64 idle = idle_ms(e, now);
 
 	if (idle + ms >= e->live.timeout_ms)
 		return;
@@ -156,7 +167,7 @@ static __always_inline void shorten(struct splice_entry *e, __u64 now, __u32 ms)
 /* Milliseconds since the last packet, and until expiry. */
 static __always_inline void render_times(struct splice_record *r, struct splice_entry *e, __u64 now)
 {
-	__u64 idle = (now - e->live.last_seen_ns) / NS_PER_MS;
+	__u64 idle = idle_ms(e, now);
 	__u32 timeout = e->live.timeout_ms;
 
 	r->idle_ms = idle > 0xffffffff ? 0xffffffff : idle;

@@ -185,5 +185,20 @@ time('a record whose time has run out goes without a packet and without a daemon
   assert.is(Number(golden.datapath.counters().expired - before), 1);
 });
 
+time(
+  'a packet on another processor, stamped after the sweep looked at its clock, is no age',
+  async () => {
+    const far = 3 * SWEEP_MS;
+    golden.reset({ remainingMs: 5_000 });
+    golden.stampAhead(far);
+    await new Promise((resolve) => setTimeout(resolve, SWEEP_MS));
+    golden.step({
+      title: 'the splice is still there, with all of its time',
+      in: '10.1.0.2:40002 > virtual A seq 1000 ack 907000 win 512 ttl 64',
+      remainingMsMin: 5_000,
+    });
+  },
+);
+
 time.after(() => golden.close());
 time.run();

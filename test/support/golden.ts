@@ -170,6 +170,14 @@ export class Golden {
     if (making) poke(PIN_PATH, TABLE_SIZE, (bytes) => make(bytes, making));
   }
 
+  /** The splice's last packet comes, by the other processor's clock, so much later than now. */
+  stampAhead(ms: number): void {
+    const stamp = process.hrtime.bigint() + BigInt(ms) * 1_000_000n;
+    poke(PIN_PATH, TABLE_SIZE, (bytes) =>
+      bytes.writeBigUInt64LE(stamp, EntryOffset.live + LiveOffset.lastSeenNs),
+    );
+  }
+
   /** One packet, on the table as it is. */
   step(step: GoldenStep & { title: string }): void {
     const { title } = step;
