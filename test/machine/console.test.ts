@@ -36,8 +36,12 @@ test('one that stops before its tests are done has failed', () => {
   });
 });
 
-test('so has one whose tests never began, or which passed with another exit status than 0', () => {
-  const problem = 'its tests ended with status 1';
+test('a command that is no test has neither passed nor failed', () => {
+  assert.equal(account([up, 'machine: done, status 0']), { passed: 0, failed: 0 });
+});
+
+test('an exit status other than 0 is a failure even if no test has failed', () => {
+  const problem = 'it ended with status 1';
   assert.equal(account([up, 'machine: done, status 1']), { passed: 0, failed: 1, problem });
   const lines = [up, '3 passed, 0 failed', 'machine: done, status 1'];
   assert.equal(account(lines), { passed: 3, failed: 1, problem });

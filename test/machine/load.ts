@@ -30,10 +30,10 @@ function instructionsVerified(pin: string): number {
   return info.readUInt32LE(PROG_INFO.verifiedInstructions);
 }
 
-function load(): void {
+async function load(): Promise<void> {
   const object = new SpliceObject(TABLE_SIZE);
   const started = performance.now();
-  object.load();
+  await object.load();
   const seconds = (performance.now() - started) / 1000;
   object.pin(PINS, object.maps);
   const counts = PROGRAMS.map((name) => {
@@ -47,7 +47,7 @@ function load(): void {
 
 mkdirSync(PINS);
 try {
-  load();
+  await load();
 } catch (error) {
   if (!(error instanceof KernelError)) throw error;
   console.log(`machine: ${error.message}`);

@@ -56,11 +56,18 @@ function kernelTests(): string[] {
 function options(args: string[]): Options {
   const flag = { type: 'boolean', default: false } as const;
   const text = { type: 'string' } as const;
-  const { values, positionals } = parseArgs({
-    args,
-    allowPositionals: true,
-    options: { tests: text, run: text, renew: flag, verbose: flag },
-  });
+  const parsed = () => {
+    try {
+      return parseArgs({
+        args,
+        allowPositionals: true,
+        options: { tests: text, run: text, renew: flag, verbose: flag },
+      });
+    } catch (error) {
+      throw new MachineError(`${(error as Error).message}\n${USAGE}`);
+    }
+  };
+  const { values, positionals } = parsed();
   const unknown = positionals.find((name) => !(name in SUITES));
   if (unknown !== undefined) throw new MachineError(`there is no kernel ${unknown}.\n${USAGE}`);
   const tests = values.tests?.split(',') ?? kernelTests();
