@@ -10,12 +10,21 @@
  * repeats a run, or makes a longer one. The seed is printed with what was found.
  */
 import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
 import { MARK_ALIGN, Option } from '../../kernel/record/layout.js';
 import { isolateOrSkip } from '../support/isolate.js';
 import { type Case, report, tryCase } from './reference/case.js';
 import { Dice, plan } from './reference/dice.js';
 import type { Entry, Leg, Pair } from './reference/entry.js';
-import { ALIGNED_PORT, type Family, randomEntry, randomFrame } from './reference/generate.js';
+import {
+  ALIGNED_PORT,
+  type Family,
+  liveEntry,
+  plainFrame,
+  randomEntry,
+  randomFrame,
+} from './reference/generate.js';
+import { ETHERNET } from './reference/packet.js';
 import { ADDRESSES, Rig, text } from './reference/rig.js';
 import { smallest } from './reference/shrink.js';
 
@@ -23,6 +32,8 @@ await isolateOrSkip(import.meta.url);
 
 const PACKETS = 20_000;
 const PACKETS_PER_SPLICE_MAX = 6;
+/** Of IPv6, in its header. */
+const HOP_LIMIT = 7;
 /** Of leg 0 and leg 1. */
 const FAMILIES: Pair<Family>[] = [
   [4, 4],
@@ -33,6 +44,7 @@ const FAMILIES: Pair<Family>[] = [
 
 const test = suite('the datapath against its reference');
 const rig = await Rig.open();
+rig.guardAddresses([ADDRESSES[0][4].near, ADDRESSES[0][6].near]);
 rig.align(text(ADDRESSES[0][4].near), ALIGNED_PORT, Option.TS0 | Option.ECN0);
 rig.align(text(ADDRESSES[1][6].near), ALIGNED_PORT, Option.SACK0);
 
@@ -40,6 +52,7 @@ test('whatever a packet is, it has the same effect by both', () => {
   const { seed, count } = plan(PACKETS);
   const dice = new Dice(seed);
   for (let done = 0; done < count; ) {
+    rig.setGuard(dice.once(3), dice.once(3));
     let entry: Entry | undefined = rig.place(
       randomEntry(dice, process.hrtime.bigint(), dice.pick(FAMILIES)),
     );
@@ -66,6 +79,30 @@ function randomMark(dice: Dice): number {
   if (dice.once(30)) return rig.mark;
   return dice.once(10) ? MARK_ALIGN | dice.below(64) : 0;
 }
+
+/** How many ICMP errors a node says at once, and how long it takes until it says one more. */
+const ICMP_BURST = 50;
+const ICMP_GAP_NS = 1_000_000n;
+
+test('of many packets whose hops are used up, some are complained of, so many at once and a second', async () => {
+  const dice = new Dice(1);
+  await new Promise((resolve) => setTimeout(resolve, 2 * ICMP_BURST)); // as if nobody had complained yet
+  const entry = rig.place(liveEntry(dice, process.hrtime.bigint(), [4, 6]));
+  const frame = plainFrame(dice, entry, 1, rig.nodeMac);
+  frame[ETHERNET + HOP_LIMIT] = 1;
+  const sent = 4 * ICMP_BURST;
+  const start = process.hrtime.bigint();
+  for (let i = 0; i < sent; i++) rig.verdict('ingress', 1, frame);
+  const gaps = Number((process.hrtime.bigint() - start) / ICMP_GAP_NS);
+  const { counts } = rig.since();
+  const said = counts.get('icmp_ttl') ?? 0;
+  assert.ok(
+    said >= Math.min(sent, ICMP_BURST) && said <= ICMP_BURST + gaps + 1,
+    `${said} in ${gaps} ms`,
+  );
+  assert.is(said + (counts.get('icmp_limited') ?? 0), sent);
+  assert.is(counts.get('drop_ttl'), sent);
+});
 
 test.after(() => rig.close());
 test.run();

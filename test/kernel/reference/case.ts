@@ -42,6 +42,7 @@ function judge(rig: Rig, one: Case, got: Observed, nowNs: bigint): Difference[] 
     aligned: (address, port) => rig.aligned.get(`${address} ${port}`),
     route: rig.route,
     fragmentLeg: (key) => rig.fragments.get(fragmentName(key)),
+    guard: rig.guard,
     // how many there may be is another test's business
     mayComplain: !got.counts.has('icmp_limited'),
   };

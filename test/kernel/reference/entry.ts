@@ -74,6 +74,8 @@ export interface Entry {
   unproven: number;
   probes: number;
   mark: number;
+  /** Not as it was when it was last copied, and not because packets were counted only. */
+  changed: boolean;
   packets: Pair<bigint>;
   bytes: Pair<bigint>;
 }
@@ -142,6 +144,7 @@ export function decodeEntry(b: Buffer): Entry {
     unproven: b[at('unproven')],
     probes: b[at('probes')],
     mark: b[at('mark')],
+    changed: b[at('changed')] !== 0,
     packets: u64s(at('packets')),
     bytes: u64s(at('bytes')),
   };
@@ -210,6 +213,7 @@ export function encodeEntry(e: Entry, b: Buffer): void {
   u8(e.unproven, at('unproven'));
   u8(e.probes, at('probes'));
   u8(e.mark, at('mark'));
+  u8(e.changed ? 1 : 0, at('changed'));
   pair(e.packets, at('packets'), 8, u64);
   pair(e.bytes, at('bytes'), 8, u64);
 }

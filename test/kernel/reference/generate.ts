@@ -128,9 +128,10 @@ export function randomEntry(dice: Dice, nowNs: bigint, families: Pair<Family>): 
     finKnown: pairOf((d) => fin[d] && !dice.once(3)),
     finEnd: pairOf((d) => near(dice, sent[d])),
     tsSent: pairOf(() => awkward(dice)),
-    unproven: 0,
-    probes: 0,
+    unproven: dice.below(2),
+    probes: dice.below(3),
     mark: dice.below(3),
+    changed: flip(dice),
     packets: pairOf(() => BigInt(dice.u32())),
     bytes: pairOf(() => BigInt(dice.u32()) << 8n),
   };
@@ -240,7 +241,7 @@ function randomPacket(dice: Dice, e: Entry, leg: Leg, local: boolean, mac: Buffe
   const [sourcePort, destinationPort] = local
     ? [tuple.nearPort, tuple.farPort]
     : [tuple.farPort, tuple.nearPort];
-  const stranger = dice.once(40);
+  const stranger = dice.once(20);
   const ip = ipOf(dice, source, destination, local);
   return {
     ethernet: ethernetOf(mac, ip.version),

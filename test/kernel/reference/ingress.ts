@@ -6,6 +6,7 @@ import { copyEntry, type Entry, type Leg, other } from './entry.js';
 import { follow } from './follow.js';
 import { forward, isUnreadable, losesMark, prepare } from './forward.js';
 import { laterFragment, mayBeFragmented } from './fragment.js';
+import { isHeld } from './guard.js';
 import { icmp } from './icmp.js';
 import { inWindow, judgeRst, receiverNext } from './judge.js';
 import { isFinished, isTorn, remove, shorten, tearDown } from './life.js';
@@ -46,9 +47,12 @@ function segmentIn(p: Passage, frame: Buffer, packet: Packet): Outcome {
 function notSpliced(p: Passage, frame: Buffer, packet: Packet): Outcome {
   const { ip, tcp } = packet;
   const options = p.world.aligned(ip.destination, tcp.destinationPort);
-  if (!options || !isSyn(packet) || tcp.flags.rst || fragmentOf(ip)) return p.end('stack', frame);
-  p.count('syn_aligned');
-  return p.end('stack', serialise(aligned(packet, options)));
+  const held = isHeld(p, packet);
+  const cut = options && isSyn(packet) && !tcp.flags.rst && !fragmentOf(ip);
+  if (cut) p.count('syn_aligned');
+  if (held) p.count(held);
+  if (held) return p.end('drop');
+  return p.end('stack', cut ? serialise(aligned(packet, options)) : frame);
 }
 
 /** The leg whose far end sends such packets. */

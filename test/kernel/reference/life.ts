@@ -47,6 +47,7 @@ function changed(p: Passage, e: Entry, was: { finished: boolean; open: boolean }
   e.generation = (e.generation + 1) >>> 0;
   e.timeoutMs = p.world.timeoutMs[timeoutOf(e)];
   e.shortened = false;
+  e.changed = true;
   if (isFinished(e) && !was.finished) p.live -= 1;
   // a splice with open sockets lives here only; other nodes have never heard of it
   if (isOpen(e) || (isTorn(e) && was.open)) return;

@@ -34,7 +34,7 @@ import { cgroupRoot } from '../../support/cgroup.js';
 import { run } from '../../support/isolate.js';
 import { decodeEntry, type Entry, encodeEntry, type Leg, type Tuple } from './entry.js';
 import type { Address } from './packet.js';
-import type { Route } from './world.js';
+import type { Guard, Route } from './world.js';
 
 export const PIN_PATH = '/sys/fs/bpf/spliced';
 const INTERFACES = ['front', 'back'] as const;
@@ -145,6 +145,13 @@ export class Rig {
   readonly mark = SPLICE_MARK;
   /** What clients of a listening address are not to negotiate (SPLICE_SO_ALIGN), by address and port. */
   readonly aligned = new Map<string, number>();
+  /** Nothing listens here. */
+  readonly guard: Guard = {
+    addresses: new Set(),
+    untilNs: 0n,
+    draining: false,
+    socket: () => undefined,
+  };
   readonly nodeMac = Buffer.from(NODE_MAC.replaceAll(':', ''), 'hex');
   readonly farMac = Buffer.from(FAR_MAC.replaceAll(':', ''), 'hex');
   readonly #programs: Record<'ingress' | 'egress', number>;
@@ -222,6 +229,20 @@ export class Rig {
     if (error) throw callFailed('writing an entry', errno());
     this.#counters = this.#readCounters();
     return decodeEntry(bytes);
+  }
+
+  /** Puts these addresses under guard; whether it is up is set for itself. */
+  guardAddresses(addresses: string[]): void {
+    this.datapath.setGuard(addresses);
+    for (const address of addresses) this.guard.addresses.add(text(address));
+  }
+
+  setGuard(armed: boolean, draining: boolean): void {
+    if (armed) this.datapath.guardArm();
+    else this.datapath.guardRelease(-1);
+    this.guard.untilNs = armed ? BigInt.asUintN(64, -1n) : 0n;
+    this.datapath.setDraining(draining);
+    this.guard.draining = draining;
   }
 
   /** Takes options, those of leg 0, out of SYNs to this address. */

@@ -17,6 +17,18 @@ export interface FragmentKey {
   id: number;
 }
 
+/** What happens to packets for virtual addresses that belong to nothing here. */
+export interface Guard {
+  addresses: Set<Address>;
+  /** Held back until then; 0: never. */
+  untilNs: bigint;
+  /** New connections are for the next owner. */
+  draining: boolean;
+  /** A socket that would take the packet: one that listens, or one of this very connection. */
+  socket(source: Address, sourcePort: number, address: Address, port: number): Socket | undefined;
+}
+export type Socket = 'listening' | 'connected';
+
 export interface World {
   /** The splice in the table. One is enough: a packet concerns one at most. */
   entry: Entry | undefined;
@@ -30,6 +42,7 @@ export interface World {
   fragmentLeg(key: FragmentKey): Leg | undefined;
   /** Bits of Option (those of leg 0) that clients of a listening address are not to negotiate. */
   aligned(address: Address, port: number): number | undefined;
+  guard: Guard;
   /** How many ICMP errors a node may say is limited: one more may be said now. */
   mayComplain: boolean;
 }
