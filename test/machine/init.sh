@@ -40,7 +40,13 @@ mount -t tmpfs shm /root/dev/shm
 mount -t tmpfs run /root/run
 # The host's temporary files would look like leftovers of the tests. What tsx keeps there saves minutes.
 mount -t tmpfs tmp /root/tmp
-cp -r /host/tmp/tsx-* /root/tmp/ 2>/dev/null
+for kept in /host/tmp/tsx-[0-9]*; do
+  [ -d "$kept" ] || continue
+  name=${kept##*/}
+  mkdir -p "/memory/$name/upper" "/memory/$name/work" "/root/tmp/$name"
+  mount -t overlay -o "lowerdir=$kept,upperdir=/memory/$name/upper,workdir=/memory/$name/work" \
+    overlay "/root/tmp/$name"
+done
 mount -t cgroup2 cgroup /root/sys/fs/cgroup
 mount -t bpf bpf /root/sys/fs/bpf
 cp /job /root/run/job
