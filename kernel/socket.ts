@@ -23,7 +23,7 @@ import {
 } from './record/layout.js';
 import { TupleView } from './record/record.js';
 
-export { type Endpoint, socketAddress };
+export type { Endpoint };
 
 export const IPPROTO_TCP = 6;
 const SOCK_STREAM = 1;

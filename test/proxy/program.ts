@@ -3,6 +3,9 @@ import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { deadline, until } from './backend.js';
 
+/** For a program to start, on a machine that is busy with other tests. */
+const SAYS_MS = 10_000;
+
 export class Program {
   readonly #child: ChildProcessWithoutNullStreams;
   readonly #chunks: Buffer[] = [];
@@ -26,7 +29,7 @@ export class Program {
   /** Until it has said so. */
   async says(text: string): Promise<void> {
     const said = until(() => this.output.includes(text) || this.#child.exitCode !== null);
-    await deadline(said).catch(() => {});
+    await deadline(said, SAYS_MS).catch(() => {});
     if (!this.output.includes(text)) throw new Error(`it did not say "${text}": ${this.output}`);
   }
 
