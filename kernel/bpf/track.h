@@ -5,6 +5,8 @@
 
 #include "forward.h"
 
+#define ACK_MISSED_MAX (16u << 20)	/* octets of a sender's that may have passed unseen */
+
 /* The acknowledgement that the receiver of a direction last sent, in the sender's sequence space. */
 static __always_inline __u32 receiver_next(struct splice_entry *e, __u32 direction)
 {
@@ -70,23 +72,31 @@ static __always_inline void learn(struct splice_entry *e, __u32 direction, struc
 	struct splice_live *l = &e->live;
 	__u32 in = direction & 1;
 	__u32 end = p->seq + p->payload + (p->flags & TCP_FIN ? 1 : 0);
+	__u32 window = (__u32)p->window << (e->record.wscale_in[in] & 15);
+	__s32 ahead = p->ack - l->seen_ack[in];
 
 	if (!l->seen[in]) {
 		l->seen_end[in] = end;
 		l->seen_ack[in] = p->ack;
-		l->seen_window[in] = (__u32)p->window << (e->record.wscale_in[in] & 15);
+		l->seen_window[in] = window;
 		l->seen[in] = 1;
 		return;
 	}
 	if (seq_after(end, l->seen_end[in]))
 		l->seen_end[in] = end;
-	/* an acknowledgement of what nobody has sent is not to be believed (RFC 5961 section 5) */
-	if (l->seen[1 - in] &&
-	    seq_after(p->ack - e->record.seq_d[1 - in], l->seen_end[1 - in]))
+	/*
+	 * An acknowledgement of what nobody has sent is not to be believed (RFC 5961 section 5); but what was
+	 * sent may have been missed, when two processors had a packet each, so one that is near is.
+	 */
+	if (l->seen[1 - in] && seq_after(p->ack - e->record.seq_d[1 - in], l->seen_end[1 - in]) &&
+	    ahead > (__s32)(l->seen_window[in] + ACK_MISSED_MAX))
 		return;
-	if (!seq_before(p->ack, l->seen_ack[in])) {
+	if (ahead >= 0) {
 		l->seen_ack[in] = p->ack;
-		l->seen_window[in] = (__u32)p->window << (e->record.wscale_in[in] & 15);
+		l->seen_window[in] = window;
+	} else if (ahead + (__s32)window > (__s32)l->seen_window[in]) {
+		/* of the proxy's own data, and still offering more than before */
+		l->seen_window[in] = ahead + window;
 	}
 }
 

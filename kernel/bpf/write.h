@@ -125,7 +125,7 @@ static __always_inline int ipv6_change(struct __sk_buff *skb, const struct packe
 	*pseudo = bpf_csum_diff((__be32 *)&p->ip6.saddr, 32, (__be32 *)&ip.saddr, 32, 0);
 	ip.hop_limit = to->hops;
 	set_traffic_class(&ip, to->tos);
-	return bpf_skb_store_bytes(skb, ETH_HLEN, &ip, sizeof(ip), 0);
+	return bpf_skb_store_bytes(skb, ETH_HLEN, &ip, sizeof(ip), BPF_F_RECOMPUTE_CSUM);
 }
 
 /* A bare IPv4 header, its checksum included. length: of what follows it. */
@@ -172,7 +172,7 @@ static __noinline int ip_exchange(struct __sk_buff *skb, struct packet *p,
 		make_ipv4(&ip, to, IPPROTO_TCP, length);
 		if (bpf_skb_change_proto(skb, bpf_htons(ETH_P_IP), 0))
 			return -1;
-		return bpf_skb_store_bytes(skb, ETH_HLEN, &ip, sizeof(ip), 0);
+		return bpf_skb_store_bytes(skb, ETH_HLEN, &ip, sizeof(ip), BPF_F_RECOMPUTE_CSUM);
 	} else {
 		struct ipv6hdr ip;
 		__be32 before[2] = { p->ip.saddr, p->ip.daddr };
@@ -192,7 +192,7 @@ static __noinline int ip_exchange(struct __sk_buff *skb, struct packet *p,
 		*pseudo = bpf_csum_diff(before, sizeof(before), (__be32 *)&ip.saddr, 32, 0);
 		if (bpf_skb_change_proto(skb, bpf_htons(ETH_P_IPV6), 0))
 			return -1;
-		return bpf_skb_store_bytes(skb, ETH_HLEN, &ip, sizeof(ip), 0);
+		return bpf_skb_store_bytes(skb, ETH_HLEN, &ip, sizeof(ip), BPF_F_RECOMPUTE_CSUM);
 	}
 }
 
@@ -245,7 +245,8 @@ static __noinline int cut_payload(struct __sk_buff *skb, struct packet *p, __u32
 	after = bpf_htons(p->header + keep);
 	if (p->v6) {
 		p->ip6.payload_len = bpf_htons(p->l4 + p->header + keep - ETH_HLEN - IPV6_HEADER);
-		error = bpf_skb_store_bytes(skb, ETH_HLEN, &p->ip6, sizeof(p->ip6), 0);
+		error = bpf_skb_store_bytes(skb, ETH_HLEN, &p->ip6, sizeof(p->ip6),
+					    BPF_F_RECOMPUTE_CSUM);
 	} else {
 		__be16 total = p->ip.tot_len;
 
