@@ -23,8 +23,6 @@ import {
 } from './record/layout.js';
 import { TupleView } from './record/record.js';
 
-export type { Endpoint };
-
 export const IPPROTO_TCP = 6;
 const SOCK_STREAM = 1;
 const SOCK_NONBLOCK = 0x800;
