@@ -71,7 +71,14 @@ test('whatever a packet is, it has the same effect by both', () => {
 function randomCase(dice: Dice, entry: Entry): Case {
   const leg = dice.below(2) as Leg;
   const program = dice.once(5) ? 'egress' : 'ingress';
-  const frame = randomFrame(dice, entry, leg, program === 'egress', rig.nodeMac);
+  const frame = randomFrame(
+    dice,
+    entry,
+    leg,
+    program === 'egress',
+    rig.nodeMac,
+    rig.fragments.size > 0,
+  );
   return { program, leg, entry, frame, mark: randomMark(dice) };
 }
 

@@ -110,7 +110,7 @@ export function randomEntry(dice: Dice, nowNs: bigint, families: Pair<Family>): 
     base,
     wscaleIn: pairOf(() => dice.below(15)),
     wscaleOut: pairOf(() => dice.below(15)),
-    mss: pairOf(() => dice.pick([0, 100, 536, 1300, 1360, 1400, 1460, 9000])),
+    mss: pairOf(() => dice.pick([0, 100, 536, 1360, 1460, 9000, 1280 + dice.below(200)])),
     timestamps: pairOf(() => !dice.once(4)),
     sack: pairOf(() => !dice.once(4)),
     ecn: pairOf(() => flip(dice)),
@@ -224,20 +224,31 @@ export function plainFrame(dice: Dice, e: Entry, leg: Leg, mac: Buffer): Buffer 
 }
 
 /** Identifications of datagrams of which pieces have been sent already. */
-const PIECES = [7, 8, 9];
+const PIECES = [7, 8];
 
-/** A frame from the far end of a leg; `local`: from the stack of the node, to that far end. */
-export function randomFrame(dice: Dice, e: Entry, leg: Leg, local: boolean, mac: Buffer): Buffer {
+/**
+ * A frame from the far end of a leg; `local`: from the stack of the node, to that far end.
+ * @param begun a first fragment has come by, so that later ones are of interest
+ */
+export function randomFrame(
+  dice: Dice,
+  e: Entry,
+  leg: Leg,
+  local: boolean,
+  mac: Buffer,
+  begun = false,
+): Buffer {
   if (!local && dice.once(12)) return icmpFrame(dice, e, leg, mac);
   const packet = randomPacket(dice, e, leg, local, mac);
-  if (!local && dice.once(15)) return fragmentFrame(dice, packet);
+  if (!local && dice.once(begun ? 2 : 15)) return fragmentFrame(dice, packet);
   return serialise(packet);
 }
 
 function randomPacket(dice: Dice, e: Entry, leg: Leg, local: boolean, mac: Buffer): Packet {
   const tuple = e.tuple[leg];
   const [source, destination] = local ? [tuple.near, tuple.far] : [tuple.far, tuple.near];
-  const tcp = local ? ownTcp(dice, e, leg) : farTcp(dice, e, leg);
+  const payload = payloadOf(dice);
+  const tcp = local ? ownTcp(dice, e, leg) : farTcp(dice, e, leg, payload.length);
   const [sourcePort, destinationPort] = local
     ? [tuple.nearPort, tuple.farPort]
     : [tuple.farPort, tuple.nearPort];
@@ -247,7 +258,7 @@ function randomPacket(dice: Dice, e: Entry, leg: Leg, local: boolean, mac: Buffe
     ethernet: ethernetOf(mac, ip.version),
     ip,
     tcp: { ...tcp, sourcePort, destinationPort: stranger ? destinationPort ^ 1 : destinationPort },
-    payload: payloadOf(dice),
+    payload,
     padding: dice.once(6) ? dice.bytes(1 + dice.below(20)) : Buffer.alloc(0),
   };
 }
@@ -381,7 +392,12 @@ function ipOf(dice: Dice, source: string, destination: string, local: boolean): 
   return { version: 6, ...common, flowLabel: dice.below(0x100000), extensions: extensionsOf(dice) };
 }
 
-function farTcp(dice: Dice, e: Entry, leg: Leg): Omit<Tcp, 'sourcePort' | 'destinationPort'> {
+function farTcp(
+  dice: Dice,
+  e: Entry,
+  leg: Leg,
+  length: number,
+): Omit<Tcp, 'sourcePort' | 'destinationPort'> {
   const back = other(leg);
   const receiver = subtract(e.seenAck[back], e.seqDelta[leg]);
   const seqs = [
@@ -393,6 +409,8 @@ function farTcp(dice: Dice, e: Entry, leg: Leg): Omit<Tcp, 'sourcePort' | 'desti
     subtract(receiver, 2 ** 30),
     e.base[leg],
     e.localNext[leg],
+    subtract(e.localNext[leg], length),
+    subtract(e.base[leg], length),
     subtract(e.finEnd[leg], 1),
   ];
   const acks = [
@@ -401,6 +419,7 @@ function farTcp(dice: Dice, e: Entry, leg: Leg): Omit<Tcp, 'sourcePort' | 'desti
     e.ownEnd[leg],
     add(e.finEnd[back], e.seqDelta[back]),
     add(e.seenEnd[back], e.seqDelta[back]),
+    add(e.seenAck[leg], e.seenWindow[leg] + 16 * 2 ** 20),
   ];
   return {
     seq: dice.once(10) ? dice.u32() : near(dice, ...seqs),

@@ -12,6 +12,8 @@ import { add, after, ahead, before, subtract } from './serial.js';
 
 /** Duplicates may be this old and are still believed to belong to the connection. */
 const OLD_BYTES_MAX = 2 ** 30;
+/** Of what an end has sent, so much beside its window may not have been seen here. */
+const UNSEEN_BYTES_MAX = 16 * 2 ** 20;
 
 /** What the receiver of a direction expects next; undefined when it has not been heard yet. */
 export function receiverNext(e: Entry, direction: Leg): number | undefined {
@@ -52,18 +54,29 @@ export function segmentEnd({ tcp, payload }: Packet): number {
 export function learn(e: Entry, direction: Leg, packet: Packet): void {
   const { tcp } = packet;
   const end = segmentEnd(packet);
+  const window = tcp.window * 2 ** (e.wscaleIn[direction] & 15);
   const first = !e.seen[direction];
   e.seen[direction] = true;
   if (first || after(end, e.seenEnd[direction])) e.seenEnd[direction] = end;
-  if (!first && (isUnsent(e, direction, tcp.ack) || before(tcp.ack, e.seenAck[direction]))) return;
-  e.seenAck[direction] = tcp.ack;
-  e.seenWindow[direction] = tcp.window * 2 ** (e.wscaleIn[direction] & 15);
+  if (!first && isIncredible(e, direction, tcp.ack)) return;
+  if (first || !before(tcp.ack, e.seenAck[direction])) {
+    e.seenAck[direction] = tcp.ack;
+    e.seenWindow[direction] = window;
+    return;
+  }
+  // older than what is known, and yet it lets the other end go further
+  const beyond = ahead(add(tcp.ack, window), e.seenAck[direction]);
+  e.seenWindow[direction] = Math.max(e.seenWindow[direction], beyond);
 }
 
-/** It acknowledges what nobody has sent, so it is not to be believed (RFC 5961 section 5). */
-function isUnsent(e: Entry, direction: Leg, ack: number): boolean {
+/**
+ * It acknowledges what nobody has sent (RFC 5961 section 5). What went another way, before this node
+ * had the splice, has not been seen; so only what lies far ahead is not believed.
+ */
+function isIncredible(e: Entry, direction: Leg, ack: number): boolean {
   const back = other(direction);
-  return e.seen[back] && after(subtract(ack, e.seqDelta[back]), e.seenEnd[back]);
+  const isUnsent = e.seen[back] && after(subtract(ack, e.seqDelta[back]), e.seenEnd[back]);
+  return isUnsent && ahead(ack, e.seenAck[direction]) > e.seenWindow[direction] + UNSEEN_BYTES_MAX;
 }
 
 /** It acknowledges the other side's FIN. A segment outside the window acknowledges nothing. */
