@@ -88,10 +88,10 @@ function initialised(pinPath: string): boolean {
 }
 
 /** Load the programs, with a table of their own, and pin everything. */
-function load(object: SpliceObject, options: DatapathOptions): void {
+async function load(object: SpliceObject, options: DatapathOptions): Promise<void> {
   clearPins(options.pinPath); // what a start that was cut off may have left
   try {
-    object.load();
+    await object.load();
     object.pin(options.pinPath, object.maps);
     object.attachCgroup(options.pinPath, options.cgroup);
   } catch (error) {
@@ -136,7 +136,7 @@ export class Datapath {
       const adopted = allPinned(options.pinPath) && initialised(options.pinPath);
       const datapath = new Datapath(options, adopted);
       if (adopted) await datapath.#adopt();
-      else datapath.#load();
+      else await datapath.#load();
       datapath.#setTunable('node', options.node);
       datapath.setTimeouts(options.timeouts ?? {});
       datapath.serve(options.interfaces);
@@ -165,10 +165,10 @@ export class Datapath {
     before.mapped?.close();
   }
 
-  #load(): void {
+  async #load(): Promise<void> {
     const object = new SpliceObject(this.#options.tableSize, this.#options.object);
     try {
-      load(object, this.#options);
+      await load(object, this.#options);
       this.#use();
       this.#initialise(object.id);
     } finally {
@@ -200,7 +200,8 @@ export class Datapath {
   /**
    * Change the size of the table while its splices go on: its entries are copied, so both have to fit
    * into memory for the while.
-   * @throws KernelError TABLE_TOO_SMALL when there are more splices; then all is as it was
+   * @throws KernelError TABLE_TOO_SMALL when there are more splices, TABLE_TOO_LARGE when there is no
+   *   memory for it; then all is as it was
    */
   async resize(tableSize: number): Promise<void> {
     const turn = this.#upgrading.then(async () => {

@@ -11,6 +11,7 @@ export type KernelErrorCode =
   | 'NOT_ETHERNET'
   | 'LAYOUT_CHANGED'
   | 'TABLE_TOO_SMALL'
+  | 'TABLE_TOO_LARGE'
   | 'PINS_BUSY'
   | 'SYSTEM_CALL';
 

@@ -123,6 +123,19 @@ export function bpf(): ReturnType<typeof bindLibbpf> {
   return libbpf;
 }
 
+/**
+ * Load an opened object: half a second's work for the kernel, which examines each program. Others have
+ * their turn meanwhile. @returns 0, or a negative errno
+ */
+export function loadObject(object: Pointer): Promise<number> {
+  return new Promise((resolve, reject) => {
+    bpf().objectLoad.async(object, (error: Error | null, result: number) => {
+      if (error) reject(error);
+      else resolve(result);
+    });
+  });
+}
+
 export const libc = {
   open: c.func('int open(const char *path, int flags)'),
   close: c.func('int close(int fd)'),

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Btf } from './btf.js';
 import { errnoName, KernelError } from './error.js';
-import { bpf, libc, type Pointer, sizeOf } from './native.js';
+import { bpf, libc, loadObject, type Pointer, sizeOf } from './native.js';
 import {
   CGROUP_LINKS,
   type CgroupLink,
@@ -21,6 +21,8 @@ import {
 import { kernelLacks } from './requirements.js';
 
 const O_RDONLY = 0;
+const E2BIG = 7;
+const ENOMEM = 12;
 
 /** The object that the build made, beside the compiled program or under dist/ of the sources. */
 function builtObject(): string {
@@ -142,11 +144,17 @@ export class SpliceObject {
     check(bpf().mapReuse(map.pointer, fd), `taking over ${map.name}`);
   }
 
-  /** @throws KernelError OBJECT_REFUSED when the kernel does not take the programs */
-  load(): void {
+  /** @throws KernelError OBJECT_REFUSED when the kernel does not take the programs, TABLE_TOO_LARGE */
+  async load(): Promise<void> {
     const lacking = kernelLacks();
     if (lacking) throw new KernelError('OBJECT_REFUSED', lacking);
-    const error: number = bpf().objectLoad(this.#object);
+    const error = await loadObject(this.#object);
+    if (error === -ENOMEM || error === -E2BIG) {
+      throw new KernelError(
+        'TABLE_TOO_LARGE',
+        `there is not enough memory for a table of ${this.tableSize} splices; lower TableSize`,
+      );
+    }
     if (error < 0) {
       throw new KernelError(
         'OBJECT_REFUSED',

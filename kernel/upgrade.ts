@@ -300,7 +300,7 @@ export async function recover(o: UpgradeOptions): Promise<boolean> {
 
 /**
  * Let the object take over from what is pinned.
- * @throws KernelError TABLE_TOO_SMALL, OBJECT_REFUSED, LAYOUT_CHANGED; then all is as it was
+ * @throws KernelError TABLE_TOO_SMALL, TABLE_TOO_LARGE, OBJECT_REFUSED, LAYOUT_CHANGED; then all is as it was
  */
 export async function upgrade(object: SpliceObject, o: UpgradeOptions): Promise<UpgradeReport> {
   const begun = performance.now();
@@ -326,7 +326,7 @@ export async function upgrade(object: SpliceObject, o: UpgradeOptions): Promise<
       for (const map of object.maps) {
         if (!anew.includes(map)) object.reuse(map, before.get(mapPin(map.name)));
       }
-      object.load();
+      await object.load();
       object.pin(next, anew);
       to = new DescribedTable(after);
       const migrated = anew.some((map) => map.name === 'entries');

@@ -11,6 +11,8 @@
 #define PROBES_MAX 3
 #define CLOCK_MONOTONIC 1
 
+_Static_assert((SPLICE_BATCH_ITEMS & (SPLICE_BATCH_ITEMS - 1)) == 0, "an index is kept inside by a mask");
+
 /* So that the maps carry the counters' names: a later version may have them in another order. */
 enum splice_counter counter_names __attribute__((used));
 

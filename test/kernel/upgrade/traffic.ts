@@ -80,9 +80,11 @@ export class Traffic {
       over = true;
       await traffic;
     }
-    for (const result of await traffic) {
-      if (result.status === 'rejected') throw result.reason;
-    }
+    const broken = (await traffic).flatMap((r) =>
+      r.status === 'rejected' ? [r.reason.message] : [],
+    );
+    const others = this.outcomes.filter((outcome) => outcome !== 'committed');
+    assert.equal(broken, [], `not spliced: ${this.refusals}; not committed: ${others}`);
     for (let i = 0; this.outcomes.length < transfers && i < 100; i++) await sleep(10);
     assert.equal(this.refusals, [], 'every pair was spliced');
     assert.equal(
