@@ -16,20 +16,27 @@ export interface Case {
   mark: number;
 }
 
+export interface Tried {
+  found: Difference[];
+  counts: Observed['counts'];
+  after: Entry | undefined;
+}
+
 /**
  * The entry must be in the rig's table already. Where the kernel had no room for a packet (others on the
  * same machine send too), nothing is found.
  */
-export function tryCase(rig: Rig, one: Case): { found: Difference[]; after: Entry | undefined } {
+export function tryCase(rig: Rig, one: Case): Tried {
   const got = rig.run(one.program, one.leg, one.frame, one.mark);
   // a limit of time may be reached while the program runs
   let found: Difference[] = [];
-  if (got.counts.has('drop_store')) return { found, after: undefined };
+  const { counts, entry: after } = got;
+  if (counts.has('drop_store')) return { found, counts, after: undefined };
   for (const nowNs of got.ns) {
     found = judge(rig, one, got, nowNs);
     if (found.length === 0) break;
   }
-  return { found, after: got.entry };
+  return { found, counts, after };
 }
 
 function judge(rig: Rig, one: Case, got: Observed, nowNs: bigint): Difference[] {

@@ -223,9 +223,6 @@ export function plainFrame(dice: Dice, e: Entry, leg: Leg, mac: Buffer): Buffer 
   return serialise({ ethernet: ethernetOf(mac, version), ip, tcp, payload, padding: nothing });
 }
 
-/** Identifications of datagrams of which pieces have been sent already. */
-const PIECES = [7, 8];
-
 /**
  * A frame from the far end of a leg; `local`: from the stack of the node, to that far end.
  * @param begun a first fragment has come by, so that later ones are of interest
@@ -238,10 +235,16 @@ export function randomFrame(
   mac: Buffer,
   begun = false,
 ): Buffer {
+  if (!local && dice.once(60)) return cutShort(dice, plainFrame(dice, e, leg, mac));
   if (!local && dice.once(12)) return icmpFrame(dice, e, leg, mac);
   const packet = randomPacket(dice, e, leg, local, mac);
-  if (!local && dice.once(begun ? 2 : 15)) return fragmentFrame(dice, packet);
+  if (!local && (begun ? !dice.once(4) : dice.once(10))) return fragmentFrame(dice, packet, begun);
   return serialise(packet);
+}
+
+/** Its end is missing; more of such is in mangle.ts. */
+function cutShort(dice: Dice, frame: Buffer): Buffer {
+  return frame.subarray(0, frame.length - 1 - dice.below(20));
 }
 
 function randomPacket(dice: Dice, e: Entry, leg: Leg, local: boolean, mac: Buffer): Packet {
@@ -268,11 +271,11 @@ function ethernetOf(mac: Buffer, version: 4 | 6): Buffer {
 }
 
 /** The first piece of a segment, or one of its later pieces, or one of a segment that never began. */
-function fragmentFrame(dice: Dice, packet: Packet): Buffer {
+function fragmentFrame(dice: Dice, packet: Packet, begun: boolean): Buffer {
   const { ethernet, ip, padding } = packet;
-  const first = flip(dice);
+  const first = begun ? dice.once(4) : !dice.once(4);
   const body = serialise({ ...packet, padding: Buffer.alloc(0) }).subarray(14 + ipHeaderLength(ip));
-  const id = dice.pick(PIECES);
+  const id = dice.once(6) ? 8 : 7;
   const more = first || flip(dice);
   const offset = first ? 0 : 8 * (1 + dice.below(100));
   const fragmented: Ipv4 | Ipv6 =

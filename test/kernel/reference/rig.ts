@@ -374,6 +374,8 @@ export class Rig {
     for (;;) {
       const length = Number(libc.recv(fd, this.#tapped, this.#tapped.length, 0));
       if (length < 0) return found;
+      // what the node says to its neighbours for itself, such as its multicast groups, is multicast
+      if (this.#tapped[0] & 1) continue;
       found.push(Buffer.from(this.#tapped.subarray(0, length)));
     }
   }
