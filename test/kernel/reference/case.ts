@@ -82,9 +82,14 @@ export function report({ one, found }: { one: Case; found: Difference[] }, where
   ].join('\n');
 }
 
+/** Digits; all of them stand in the frame. */
+const SHOWN_MAX = 160;
+
 function show(value: unknown): string {
   return JSON.stringify(value, (_, inner) => {
     if (typeof inner === 'bigint') return String(inner);
-    return inner?.type === 'Buffer' ? Buffer.from(inner.data).toString('hex') : inner;
+    if (inner?.type !== 'Buffer') return inner;
+    const hex = Buffer.from(inner.data).toString('hex');
+    return hex.length > SHOWN_MAX ? `${hex.slice(0, SHOWN_MAX)}… ${hex.length / 2} octets` : hex;
   });
 }

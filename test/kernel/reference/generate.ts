@@ -285,7 +285,9 @@ function fragmentFrame(dice: Dice, packet: Packet, begun: boolean): Buffer {
   if (fragmented.version === 6) chain(fragmented.extensions);
   // the length is a lie in tiny ones; the sum of a piece is that of the whole, and so wrong for it
   const length = dice.once(10) ? dice.below(30) : body.length;
-  return Buffer.concat([ethernet, serialiseIp(fragmented, body.subarray(0, length)), padding]);
+  // as on Ethernet, only what is short is padded
+  const end = length < 40 ? padding : Buffer.alloc(0);
+  return Buffer.concat([ethernet, serialiseIp(fragmented, body.subarray(0, length)), end]);
 }
 
 /** IPv6: which piece of which packet. */
