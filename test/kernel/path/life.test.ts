@@ -10,12 +10,22 @@ import { RecordView, stateName } from '../../../kernel/record/record.js';
 import { closeSilently, resumeReading, stopReading } from '../../../kernel/socket.js';
 import { isolateOrSkip } from '../../support/isolate.js';
 import { within } from '../../support/within.js';
+import { pattern } from '../ends/pattern.js';
 import { Capture, Flag } from './capture.js';
 import { EVERY, type Families, type Flow, nameOf, SAME } from './flow.js';
 import { testLibc } from './libc.js';
 import { other, SIDES, type Side } from './network.js';
 import { stage, until } from './stage.js';
-import { abort, beginAt, descriptor, set, timestamp, timestampsFrom, untilReset } from './tcp.js';
+import {
+  abort,
+  beginAt,
+  descriptor,
+  numbers,
+  set,
+  timestamp,
+  timestampsFrom,
+  untilReset,
+} from './tcp.js';
 import { finish, receive, send, transfer, WAYS, way } from './transfer.js';
 
 await isolateOrSkip(import.meta.url);
@@ -220,6 +230,35 @@ test("the proxy's own data is lost while the server sends much: both arrive", as
     flow.server.pause().removeAllListeners('data');
     assert.ok(Buffer.concat(got).equals(own));
     await transfer(flow, 'upload', 100_000, { ms: MS });
+    await finish(flow);
+  }
+});
+
+test("the proxy's own data is lost while the client sends much: the FIN is believed afterwards", async () => {
+  network.sysctl(network.end.server, 'ipv4/tcp_rmem', '4096 4194304 16777216'); // its window grows at once
+  const length = 90_000;
+  for (const families of EVERY) {
+    const begun = flows.begin({
+      families,
+      before: async (greeting, server) => {
+        server.write(greeting);
+        const { ack } = numbers(await begun.server);
+        const lost = `${ack + 85_000}-${ack + length - 1}`; // all but the end grows the window
+        network.filter('server', `tcp dport 9000 tcp sequence ${lost} drop`);
+        return Buffer.concat([...pattern(length)]);
+      },
+    });
+    const { refusal, committed } = await begun.made;
+    assert.is(refusal, undefined);
+    const flow = { client: begun.client, server: await begun.server };
+    const own = receive(flow.server, length);
+    const sending = send(flow.client, 1_000_000);
+    sending.catch(() => {}); // looked at below
+    await sleep(100);
+    network.filter('server', '');
+    await within(MS, 'own data', own);
+    await within(MS, 'upload', Promise.all([sending, receive(flow.server, 1_000_000)]));
+    await within(MS, 'the commit', committed);
     await finish(flow);
   }
 });

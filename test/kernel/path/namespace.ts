@@ -41,7 +41,13 @@ export class Namespace {
     enter(back);
     closeSync(back);
     made.ip('link set lo up');
+    made.withoutDad();
     return made;
+  }
+
+  /** Links made from now on have IPv6 at once: nobody else can have their addresses (RFC 4862 section 5.4). */
+  withoutDad(): void {
+    this.sysctl('ipv6/conf/default/accept_dad', 0);
   }
 
   /** Do something in it that is over when it returns: what comes later happens outside. */

@@ -10,6 +10,7 @@
  * it outlives the process but the cgroup, which goes when the process exits.
  */
 import { mkdirSync, rmdirSync, writeFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Datapath } from '../../../kernel/datapath.js';
 import type { Family } from '../../../kernel/endpoint.js';
 import type { CounterName } from '../../../kernel/record/layout.js';
@@ -60,7 +61,9 @@ export class Network {
   #undo: (() => void)[] = [];
 
   async start(): Promise<void> {
+    this.balancer.withoutDad();
     for (const side of SIDES) this.#lay(side);
+    await this.#linksUp();
     this.datapath = await Datapath.open({
       pinPath: PIN_PATH,
       cgroup: joinCgroup(),
@@ -68,6 +71,14 @@ export class Network {
       node: 1,
       tableSize: 4096,
     });
+  }
+
+  /** The kernel takes up to a second to see that a link is there; packets before are lost. */
+  async #linksUp(): Promise<void> {
+    const up = ([space, device]: [Namespace, string]): boolean =>
+      /state UP/.test(space.exec('ip', '-o', 'link', 'show', 'dev', device));
+    const links = SIDES.flatMap((side) => this.links(side));
+    for (let tries = 0; !links.every(up) && tries < 100; tries++) await sleep(20);
   }
 
   #lay(side: Side): void {

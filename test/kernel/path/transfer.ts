@@ -62,7 +62,9 @@ export function receive(socket: Socket, length: number): Promise<void> {
     };
     const ended = (): void => done(new Error(`ended after ${at} of ${length} bytes`));
     const take = (bytes: Buffer): void => {
-      const wrong = compare(bytes);
+      const mine = bytes.subarray(0, length - at);
+      if (mine.length < bytes.length) socket.pause().unshift(bytes.subarray(mine.length));
+      const wrong = compare(mine);
       if (wrong !== undefined) done(new Error(`wrong bytes near ${wrong} of ${length}`));
       else if (at === length) done();
     };
