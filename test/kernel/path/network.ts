@@ -25,7 +25,7 @@ export type Hook = 'input' | 'forward' | 'output';
 export const SIDES: Side[] = ['client', 'server'];
 export const other = (side: Side): Side => (side === 'client' ? 'server' : 'client');
 
-export const PIN_PATH = '/sys/fs/bpf/spliced';
+const PIN_PATH = '/sys/fs/bpf/spliced';
 export const ADDRESS = {
   client: { 4: '10.1.1.2', 6: 'fd00:1:1::2' },
   /** Where clients connect to: this process's address on the client's side. */

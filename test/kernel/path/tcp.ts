@@ -29,7 +29,7 @@ const InfoOffset = {
 } as const;
 
 /** Of include/net/tcp_states.h. */
-export const TcpState = { CLOSE: 7 } as const;
+const TcpState = { CLOSE: 7 } as const;
 
 export function descriptor(socket: Socket): number {
   const fd = fdOf(socket);
