@@ -64,7 +64,7 @@ static __noinline int fragment_later(struct __sk_buff *skb, struct packet *p)
 		COUNT_DROP(DROP_ECN, ref->id);
 		return TC_ACT_SHOT;
 	}
-	answer = route(skb, s, &e->record.tuple[out], skb->len - ETH_HLEN);
+	answer = route(skb, s, &e->record.tuple[out], p->end - ETH_HLEN);
 	if (answer == BPF_FIB_LKUP_RET_FRAG_NEEDED) {
 		COUNT_DROP(DROP_MTU, ref->id);
 		return TC_ACT_SHOT;
