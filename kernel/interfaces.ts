@@ -1,37 +1,12 @@
-/** The programs on the served interfaces: clsact filters, which live on with no process. */
+/** The served interfaces: which can be, and the programs on them. */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
-import { callFailed, errnoName, KernelError } from './error.js';
-import { bpf, errno, libc, sizeOf } from './native.js';
+import { DIRECTIONS, type Pair, wayOf } from './attachment.js';
+import { callFailed, KernelError } from './error.js';
+import { errno, libc } from './native.js';
 
-const BPF_TC_INGRESS = 1;
-const BPF_TC_EGRESS = 2;
-const BPF_TC_F_REPLACE = 1;
-const EEXIST = 17;
 const AF_INET = 2;
 const SOCK_DGRAM = 2;
 const SOCK_CLOEXEC = 0o2000000;
-const HANDLE = 1;
-const PRIORITY = 1;
-
-const DIRECTIONS = [
-  ['ingress', BPF_TC_INGRESS],
-  ['egress', BPF_TC_EGRESS],
-] as const;
-
-function hook(ifindex: number, attachPoint: number) {
-  return { sz: sizeOf('bpf_tc_hook'), ifindex, attach_point: attachPoint, parent: 0 };
-}
-
-function options(programFd = 0, flags = 0) {
-  return {
-    sz: sizeOf('bpf_tc_opts'),
-    prog_fd: programFd,
-    flags,
-    prog_id: 0,
-    handle: HANDLE,
-    priority: PRIORITY,
-  };
-}
 
 /** Of struct ifreq: the name, then a struct sockaddr whose family is the hardware's type. */
 const IFREQ_SIZE = 40;
@@ -80,10 +55,9 @@ export function interfaceIndex(name: string): number {
 export function attachedIndex(name: string): number | undefined {
   const ifindex: number = libc.ifNameToIndex(name);
   if (!ifindex) return undefined;
-  for (const [, attachPoint] of DIRECTIONS) {
-    if (bpf().tcQuery(hook(ifindex, attachPoint), options()) < 0) return undefined;
-  }
-  return ifindex;
+  const way = wayOf(ifindex);
+  const both = DIRECTIONS.every((direction) => way.find(ifindex, direction) !== undefined);
+  return both ? ifindex : undefined;
 }
 
 /** Only where it is not so yet: the kernel takes each writing of some of them for a change. */
@@ -110,18 +84,12 @@ function letForward(name: string): void {
  * Put the programs on an interface, in place of an older version, and let it forward.
  * @throws KernelError NO_INTERFACE, NOT_ETHERNET
  */
-export function attachInterface(name: string, programs: { ingress: number; egress: number }): void {
+export function attachInterface(name: string, programs: Pair<number>): void {
   const ifindex = interfaceIndex(name);
-  const created: number = bpf().tcHookCreate(hook(ifindex, BPF_TC_INGRESS | BPF_TC_EGRESS));
-  if (created < 0 && created !== -EEXIST) throw callFailed(`clsact on ${name}`, created);
-  for (const [direction, attachPoint] of DIRECTIONS) {
-    const error: number = bpf().tcAttach(
-      hook(ifindex, attachPoint),
-      options(programs[direction], BPF_TC_F_REPLACE),
-    );
-    if (error < 0) {
-      throw new KernelError('SYSTEM_CALL', `${direction} filter on ${name}: ${errnoName(error)}`);
-    }
+  const way = wayOf(ifindex);
+  for (const direction of DIRECTIONS) {
+    const error = way.attach(ifindex, direction, programs[direction]);
+    if (error < 0) throw callFailed(`attaching the ${direction} program to ${name}`, error);
   }
   letForward(name);
 }
@@ -130,7 +98,7 @@ export function attachInterface(name: string, programs: { ingress: number; egres
 export function detachInterface(name: string): void {
   const ifindex: number = libc.ifNameToIndex(name);
   if (!ifindex) return;
-  for (const [, attachPoint] of DIRECTIONS) bpf().tcDetach(hook(ifindex, attachPoint), options());
+  for (const direction of DIRECTIONS) wayOf(ifindex).detach(ifindex, direction);
 }
 
 /** Interfaces of the present network namespace whose packets that program sees first. */
@@ -139,10 +107,7 @@ export function servedBy(programId: number): string[] {
   return names
     .map((name) => name.trim())
     .filter((name) => {
-      const found = options();
       const ifindex: number = libc.ifNameToIndex(name);
-      return (
-        bpf().tcQuery(hook(ifindex, BPF_TC_INGRESS), found) === 0 && found.prog_id === programId
-      );
+      return ifindex > 0 && wayOf(ifindex).find(ifindex, 'ingress') === programId;
     });
 }

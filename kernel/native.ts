@@ -7,7 +7,7 @@ import { callFailed, KernelError } from './error.js';
 
 export type Pointer = bigint | null;
 
-// struct bpf_test_run_opts, bpf_tc_hook, bpf_tc_opts, bpf_iter_attach_opts of <bpf/bpf.h>, <bpf/libbpf.h>
+// struct bpf_test_run_opts, bpf_tc_hook, bpf_tc_opts, bpf_prog_attach_opts, bpf_iter_attach_opts of <bpf/bpf.h>, <bpf/libbpf.h>
 koffi.struct('bpf_test_run_opts', {
   sz: 'size_t',
   data_in: 'void *',
@@ -38,6 +38,11 @@ koffi.struct('bpf_tc_opts', {
   prog_id: 'uint32_t',
   handle: 'uint32_t',
   priority: 'uint32_t',
+});
+koffi.struct('bpf_prog_attach_opts', {
+  sz: 'size_t',
+  flags: 'uint32_t',
+  replace_prog_fd: 'int',
 });
 koffi.struct('bpf_iter_attach_opts', {
   sz: 'size_t',
@@ -104,6 +109,14 @@ function bindLibbpf() {
     mapNextKey: bpf.func('int bpf_map_get_next_key(int fd, const void *key, void *next)'),
     mapInfo: bpf.func('int bpf_obj_get_info_by_fd(int fd, void *info, _Inout_ uint32_t *length)'),
     testRun: bpf.func('int bpf_prog_test_run_opts(int fd, _Inout_ bpf_test_run_opts *o)'),
+    progAttach: bpf.func(
+      'int bpf_prog_attach_opts(int program, int target, int type, const bpf_prog_attach_opts *o)',
+    ),
+    progDetach: bpf.func('int bpf_prog_detach2(int program, int target, int type)'),
+    progQuery: bpf.func(
+      'int bpf_prog_query(int target, int type, uint32_t flags, void *attachFlags, void *ids, _Inout_ uint32_t *count)',
+    ),
+    progById: bpf.func('int bpf_prog_get_fd_by_id(uint32_t id)'),
     tcHookCreate: bpf.func('int bpf_tc_hook_create(_Inout_ bpf_tc_hook *hook)'),
     tcAttach: bpf.func('int bpf_tc_attach(const bpf_tc_hook *hook, _Inout_ bpf_tc_opts *o)'),
     tcDetach: bpf.func('int bpf_tc_detach(const bpf_tc_hook *hook, const bpf_tc_opts *o)'),

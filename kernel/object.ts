@@ -9,6 +9,7 @@ import { bpf, libc, loadObject, type Pointer, sizeOf } from './native.js';
 import {
   CGROUP_LINKS,
   type CgroupLink,
+  functionName,
   linkedCgroup,
   mapPin,
   openPin,
@@ -172,7 +173,10 @@ export class SpliceObject {
     }
     for (const name of PROGRAMS) {
       const pin = join(directory, programPin(name));
-      check(library.programPin(library.findProgram(this.#object, name), pin), `pinning ${name}`);
+      check(
+        library.programPin(library.findProgram(this.#object, functionName(name)), pin),
+        `pinning ${name}`,
+      );
     }
     const linkInfo = Buffer.alloc(16); // union bpf_iter_link_info: map.map_fd
     linkInfo.writeUInt32LE(library.mapFd(library.findMap(this.#object, 'entries')), 0);
@@ -190,7 +194,7 @@ export class SpliceObject {
   /** Attach the splice calls to the sockets of a cgroup. */
   attachCgroup(directory: string, cgroup: string): void {
     for (const [link, program] of Object.entries(CGROUP_LINKS) as [CgroupLink, ProgramName][]) {
-      const fd: number = bpf().programFd(bpf().findProgram(this.#object, program));
+      const fd: number = bpf().programFd(bpf().findProgram(this.#object, functionName(program)));
       attachToCgroup(fd, link, cgroup, join(directory, link));
     }
   }

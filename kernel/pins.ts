@@ -52,6 +52,10 @@ export type CgroupLink = keyof typeof CGROUP_LINKS;
 /** The iterator: the table as text. */
 export const TEXT_LINK = 'table';
 
+/** What a program is called in the kernel: the two on interfaces are known there by their names. */
+export const functionName = (name: ProgramName): string =>
+  name === 'ingress' || name === 'egress' ? `splice_${name}` : name;
+
 export const programPin = (name: ProgramName): string => `prog_${name}`;
 /** Maps that user space has no name for are pinned too: other programs may go on with them. */
 const FURTHER = 'map_';
@@ -229,6 +233,13 @@ export function linkedCgroup(fd: number): bigint {
   const info = Buffer.alloc(32); // struct bpf_link_info: type, id, prog_id, then of a cgroup: its id
   if (bpf().mapInfo(fd, info, [info.length])) throw callFailed('reading link info', errno());
   return info.readBigUInt64LE(16);
+}
+
+/** What a loaded program is called in the kernel. */
+export function programName(fd: number): string {
+  const info = Buffer.alloc(80); // struct bpf_prog_info, up to the name
+  if (bpf().mapInfo(fd, info, [info.length])) throw callFailed('reading program info', errno());
+  return info.toString('latin1', 64).replace(/\0.*/s, '');
 }
 
 /** Kernel's id of a loaded program. */

@@ -10,7 +10,7 @@
 char LICENSE[] SEC("license") = "GPL";
 
 SEC("tc")
-int ingress(struct __sk_buff *skb)
+int splice_ingress(struct __sk_buff *skb)
 {
 	struct scratch *s = get_scratch();
 	struct splice_leg_ref *ref;
@@ -52,7 +52,7 @@ int ingress(struct __sk_buff *skb)
 }
 
 SEC("tc")
-int egress(struct __sk_buff *skb)
+int splice_egress(struct __sk_buff *skb)
 {
 	struct splice_tunables *t = get_tunables();
 	struct scratch *s;

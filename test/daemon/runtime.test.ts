@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // What changes while a daemon runs: interfaces that come and go, and a configuration that is read again.
+import { fileURLToPath } from 'node:url';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { StatusResult } from '../../daemon/control/protocol.js';
@@ -17,10 +18,9 @@ else {
     runtime(name, () => within(10_000, name, run()));
   const inside = (...argv: string[]): string =>
     command('nsenter', [`--net=/run/netns/${pair.lab.namespace('a')}`, ...argv]);
-  const filters = (name: string): number =>
-    ['ingress', 'egress'].filter((side) => {
-      return inside('tc', 'filter', 'show', 'dev', name, side).includes('direct-action');
-    }).length;
+  const count = fileURLToPath(new URL('./attached.ts', import.meta.url));
+  const attached = (...names: string[]): number[] =>
+    JSON.parse(inside(process.execPath, '--import', 'tsx', count, ...names));
   const sysctl = (name: string): string => inside('sysctl', '-n', name).trim();
   const interfaces = async (): Promise<StatusResult['interfaces'] | undefined> =>
     (await pair.a.status())?.interfaces;
@@ -50,7 +50,7 @@ else {
     });
     const { warnings = [] } = (await pair.a.status()) ?? {};
     assert.ok(warnings.some((warning) => warning.startsWith('eth7 is not served')));
-    assert.is(filters('eth0'), 2);
+    assert.equal(attached('eth0'), [2]);
   });
 
   test('one that comes, goes and comes again is served within a second each time', async () => {
@@ -60,7 +60,7 @@ else {
       inside('ip', ...appear);
       await served('eth0', 'eth7');
       assert.ok(performance.now() - came < 1000);
-      assert.is(filters('eth7'), 2);
+      assert.equal(attached('eth7'), [2]);
       inside('ip', 'link', 'delete', 'eth7');
       await served('eth0');
     }
@@ -78,7 +78,7 @@ else {
     const other = pair.lab.namespace('b');
     inside('ip', 'link', 'set', 'eth7', 'netns', other);
     command('ip', ['-n', other, 'link', 'set', 'eth7', 'netns', pair.lab.namespace('a')]);
-    await pair.until('the programs', () => filters('eth7') === 2);
+    await pair.until('the programs', () => attached('eth7')[0] === 2);
   });
 
   test('what stands in for it and is not Ethernet is refused, and the daemon goes on', async () => {
@@ -112,7 +112,7 @@ else {
     );
     assert.match(said, '"applied":["Kernel Interface"],"needsRestart":[]');
     assert.equal(await interfaces(), { served: ['peer7'], unserved: [] });
-    assert.equal([filters('eth0'), filters('eth7'), filters('peer7')], [0, 0, 2]);
+    assert.equal(attached('eth0', 'eth7', 'peer7'), [0, 0, 2]);
     await reload((text) => text);
     assert.equal(await interfaces(), { served: ['eth0'], unserved: [] });
   });
@@ -123,7 +123,7 @@ else {
     const said = await reload((text) => text.replace('TableSize 4096', 'TableSize 8192'));
     assert.match(said, /"code":"TABLE_RESIZED","from":4096,"to":8192,"took_ms":\d+/);
     assert.equal((await pair.a.status())?.table, { live: 100, size: 8192 });
-    assert.equal([filters('eth0'), filters('eth7'), filters('peer7')], [2, 0, 0]);
+    assert.equal(attached('eth0', 'eth7', 'peer7'), [2, 0, 0]);
     const refused = await reload((text) => text.replace('TableSize 4096', 'TableSize 64'));
     assert.match(refused, '"code":"TABLE_NOT_RESIZED","size":8192,"wanted":64');
     assert.equal((await pair.a.status())?.table, { live: 100, size: 8192 });
