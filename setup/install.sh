@@ -23,6 +23,7 @@ needs=(
   "curl curl"                                     # real clients
   "xmllint libxml2-utils"                         # dumps against their schema
   "tcpdump tcpdump"
+  "ethtool ethtool"                               # links with and without bundling
 )
 for extra in "$@"; do
   needs+=("${extra%%=*} ${extra#*=}")

@@ -21,7 +21,8 @@ else {
   const count = fileURLToPath(new URL('./attached.ts', import.meta.url));
   const attached = (...names: string[]): number[] =>
     JSON.parse(inside(process.execPath, '--import', 'tsx', count, ...names));
-  const sysctl = (name: string): string => inside('sysctl', '-n', name).trim();
+  const sysctl = (name: string): string =>
+    inside('cat', `/proc/sys/${name.replaceAll('.', '/')}`).trim();
   const interfaces = async (): Promise<StatusResult['interfaces'] | undefined> =>
     (await pair.a.status())?.interfaces;
   const served = (...names: string[]): Promise<void> =>
