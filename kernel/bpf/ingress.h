@@ -232,8 +232,7 @@ static __always_inline int handle_rst(struct __sk_buff *skb, struct packet *p,
 	count(SPLICE_CNT_RST_RELAYED);
 	if (verdict == RST_BELIEVED && !control_finished(c)) {
 		e->live.last_seen_ns = now;
-		control_change(e, c, control_make((__u32)c + 1, control_flags(c) & ~FLAGS_OPEN,
-						  SPLICE_CLOSE, SPLICE_CLOSE));
+		control_tear(e);
 	} else if (!known) {
 		shorten(e, now, t->timeout_ms[SPLICE_TIMEOUT_PROBE]);
 	}

@@ -269,6 +269,23 @@ __noinline bool control_add_flags(struct splice_entry *e, __u16 flags)
 	return false;
 }
 
+/* A believed reset ends the splice, whatever another CPU is changing meanwhile (bounded retries). */
+__noinline bool control_tear(struct splice_entry *e)
+{
+	if (!e)
+		return false;
+	for (int i = 0; i < 8; i++) {
+		control_t c = control_read(e);
+
+		if (control_finished(c))
+			return true;
+		if (control_change(e, c, control_make((__u32)c + 1, control_flags(c) & ~FLAGS_OPEN,
+						      SPLICE_CLOSE, SPLICE_CLOSE)))
+			return true;
+	}
+	return false;
+}
+
 static __always_inline struct splice_entry *entry_of(const struct splice_leg_ref *ref)
 {
 	__u32 slot = ref->slot;

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+// deadline: 90
 /**
  * Connections that splice() does not take: it says why, and every byte arrives by the relay. See the
  * drawing in two-legs.ts.
@@ -64,7 +65,7 @@ test.before.each(() => {
 });
 
 const real = (name: string, body: () => Promise<void>): void =>
-  test(name, () => within(10_000, name, body()));
+  test(name, () => within(20_000, name, body()));
 
 /** A client of that kind, and one in the common way at the same listening socket. */
 async function peculiar(kind: Peculiarity, port: number): Promise<void> {
