@@ -4,7 +4,7 @@ import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { KernelError } from '../kernel/error.js';
-import { Lab, LabError, removeLeftovers } from '../test/lab/lab.js';
+import { exitOnSignals, Lab, LabError, removeLeftovers } from '../test/lab/lab.js';
 import type { Bench, Part, Row } from './bench.js';
 import { BENCHES } from './benches.js';
 import { describeMachine } from './machine.js';
@@ -80,14 +80,7 @@ async function main(): Promise<number> {
   }
   if (!install(chosen.parts)) return 2;
   removeLeftovers(false);
-  // process.exit() runs the lab's own removal; without these a signal would leave it standing.
-  for (const [signal, number] of [
-    ['SIGINT', 2],
-    ['SIGTERM', 15],
-    ['SIGHUP', 1],
-  ] as const) {
-    process.on(signal, () => process.exit(128 + number));
-  }
+  exitOnSignals();
   const at = new Date().toISOString();
   const machine = await describeMachine();
   if (machine.busy > BUSY_MAX) {

@@ -98,7 +98,8 @@ export function attachInterface(name: string, programs: Pair<number>): void {
 export function detachInterface(name: string): void {
   const ifindex: number = libc.ifNameToIndex(name);
   if (!ifindex) return;
-  for (const direction of DIRECTIONS) wayOf(ifindex).detach(ifindex, direction);
+  const way = wayOf(ifindex);
+  for (const direction of DIRECTIONS) way.detach(ifindex, direction);
 }
 
 /** Interfaces of the present network namespace whose packets that program sees first. */

@@ -50,9 +50,6 @@ export interface Entry {
   probes: number;
 }
 
-/** Times that ends are asked whether they live; unanswered for so often, the entry goes. */
-export const PROBES_MAX = 3;
-
 export class Table {
   #size = 0;
   #program = -1;

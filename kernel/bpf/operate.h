@@ -8,7 +8,6 @@
 
 #define INIT_SLOTS 4096		/* free slots listed by one call */
 #define RECENT_SLOTS 16384	/* looked at by one call for the few to copy again */
-#define PROBES_MAX 3
 #define CLOCK_MONOTONIC 1
 
 _Static_assert((SPLICE_BATCH_ITEMS & (SPLICE_BATCH_ITEMS - 1)) == 0, "an index is kept inside by a mask");
@@ -183,7 +182,7 @@ static __always_inline bool render(struct splice_batch_item *item, struct splice
 /* Count a probe that is about to be sent. False when enough went unanswered: then the entry goes. */
 static __always_inline bool probe(struct splice_entry *e, __u32 slot, __u64 id)
 {
-	if (e->live.probes >= PROBES_MAX) {
+	if (e->live.probes >= SPLICE_PROBES_MAX) {
 		if (entry_remove(e, slot, id, true))
 			count(SPLICE_CNT_PROBE_EXPIRED);
 		return false;

@@ -1,6 +1,7 @@
 // Generated from record.h by kernel/generate-layout.ts. Change the header, then build.
 
 export const RECORD_VERSION = 1;
+export const PROBES_MAX = 3;
 export const BATCH_ITEMS = 512;
 export const SOL_SPLICE = 0x53504c43;
 export const MARK_ALIGN = 0x53504e00;

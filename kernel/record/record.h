@@ -17,6 +17,7 @@
 #define SPLICE_RECORD_H
 
 #define SPLICE_RECORD_VERSION 1
+#define SPLICE_PROBES_MAX 3	/* unanswered ones after which a silent entry goes */
 #define SPLICE_BATCH_ITEMS 512	/* records in one call of the table_op program */
 
 /* One end-to-end address pair, as seen on packets that come in: from the far end to this node. */
@@ -160,7 +161,7 @@ enum splice_op {
 				 * kernel; each is given argument as its mark. Packets and bytes are
 				 * counted from 0 until the one that joins */
 	SPLICE_OP_PROBE = 8,	/* like DUMP: the entries that no packet has proven for argument ms, each
-				 * counted as probed; after PROBES_MAX unanswered ones it is removed */
+				 * counted as probed; after SPLICE_PROBES_MAX unanswered ones it is removed */
 };
 
 enum splice_op_flag {

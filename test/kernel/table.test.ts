@@ -9,6 +9,7 @@ import { KernelError } from '../../kernel/error.js';
 import { bpf, libc } from '../../kernel/native.js';
 import {
   EventType,
+  PROBES_MAX,
   RECORD_SIZE,
   Result,
   State,
@@ -16,7 +17,6 @@ import {
   TunablesOffset,
 } from '../../kernel/record/layout.js';
 import { eventRecord, newRecord, RecordView } from '../../kernel/record/record.js';
-import { PROBES_MAX } from '../../kernel/table.js';
 import { cgroupRoot } from '../support/cgroup.js';
 import { isolateOrSkip } from '../support/isolate.js';
 import { within } from '../support/within.js';

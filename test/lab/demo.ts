@@ -1,7 +1,7 @@
 // npm run demo: transfers through a pair of load balancers, the active one dies, every byte checked.
 import { parseArgs } from 'node:util';
 import { holds, type Mode } from './account.js';
-import { Lab, LabError, removeLeftovers } from './lab.js';
+import { exitOnSignals, Lab, LabError, removeLeftovers } from './lab.js';
 import { whatIsMissing } from './preflight.js';
 import { Json, Plain, type Screen, TERMINAL_ROWS_MIN, Terminal } from './screen.js';
 import { type FamilyChoice, isFamilyChoice } from './services.js';
@@ -101,14 +101,7 @@ async function main(): Promise<number> {
   const missing = whatIsMissing();
   if (missing) throw new LabError('MISSING', missing);
   removeLeftovers(false);
-  // process.exit() runs the lab's own removal; without these a signal would leave it standing.
-  for (const [signal, number] of [
-    ['SIGINT', 2],
-    ['SIGTERM', 15],
-    ['SIGHUP', 1],
-  ] as const) {
-    process.on(signal, () => process.exit(128 + number));
-  }
+  exitOnSignals();
   const lab = new Lab();
   const screen = screenFor(o);
   try {

@@ -6,6 +6,17 @@ import { findCgroupRoot } from '../support/cgroup.js';
 import { PATIENCE } from '../support/patience.js';
 import { within } from '../support/within.js';
 
+/** Let a signal end the process by process.exit(), which removes its lab; else it would be left standing. */
+export function exitOnSignals(): void {
+  for (const [signal, number] of [
+    ['SIGINT', 2],
+    ['SIGTERM', 15],
+    ['SIGHUP', 1],
+  ] as const) {
+    process.on(signal, () => process.exit(128 + number));
+  }
+}
+
 export class LabError extends Error {
   constructor(
     readonly code: 'MISSING' | 'COMMAND' | 'NOT_READY' | 'ENDED_EARLY' | 'USAGE',
