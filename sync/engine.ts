@@ -62,6 +62,7 @@ export class Sync implements SyncEngine {
       link: options.link,
       incarnation: () => this.#incarnation,
       epoch: () => this.#ownership.epoch,
+      path: () => 0,
     };
     this.#outbox = new Outbox(sender, this.internal, {
       oldest: (sequence) => this.#mode.oldest(sequence),
@@ -140,7 +141,7 @@ export class Sync implements SyncEngine {
     this.#members.stop();
   }
 
-  receive(datagram: Uint8Array): void {
+  receive(datagram: Uint8Array, _path = 0): void {
     if (!this.#stopped) this.#inbox.receive(datagram);
   }
 

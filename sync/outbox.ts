@@ -34,6 +34,8 @@ export interface Sender {
   readonly link: Link;
   incarnation(): number;
   epoch(): number;
+  /** The path that is in use. */
+  path(): number;
 }
 
 export class Outbox {
@@ -156,7 +158,7 @@ export class Outbox {
       oldest: this.#retention.oldest(this.#sequence),
       epoch: this.#sender.epoch(),
     });
-    if (this.#sender.link.send(datagram)) {
+    if (this.#sender.link.send(datagram, this.#sender.path())) {
       this.counts.tx_datagrams++;
       this.counts.tx_octets += datagram.length;
     } else {

@@ -23,14 +23,20 @@ export interface Random {
 /** Counters of a link since it was opened, by name (datagrams, octets, and each kind of error). */
 export type LinkStats = Readonly<Record<string, number>>;
 
-/** A group of nodes, each of which hears what another one sends: usually, once, and in order. */
+/**
+ * A group of nodes, each of which hears what another one sends: usually, once, and in order. There may
+ * be several paths to them (dedicated links of conntrackd's); whoever sends chooses one.
+ */
 export interface Link {
-  /** Octets of the largest datagram. */
+  /** Octets of the largest datagram that every path takes. */
   readonly mtu: number;
+  /** How many paths there are: they are numbered from 0, the preferred one first. */
+  readonly paths: number;
   /**
-   * Send to all other nodes. The bytes belong to the caller again when the call returns. False: not
-   * sent and counted, because the bounded queue is full or the link is down; it is as good as lost.
+   * Send to all other nodes by one path. The bytes belong to the caller again when the call returns.
+   * False: not sent and counted, because the bounded queue is full or the path is down; it is as good
+   * as lost.
    */
-  send(datagram: Uint8Array): boolean;
+  send(datagram: Uint8Array, path: number): boolean;
   stats(): LinkStats;
 }

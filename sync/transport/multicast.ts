@@ -112,6 +112,7 @@ export async function openMulticast(options: MulticastOptions): Promise<Multicas
   });
   return {
     mtu: MTU,
+    paths: 1,
     send(datagram) {
       if (closed) return false;
       if (pending >= PENDING_MAX) {

@@ -237,6 +237,7 @@ export class Node {
       random: { u32: () => Math.floor(world.random() * 2 ** 32) },
       link: {
         mtu: 1472,
+        paths: 1,
         send: (datagram) => {
           if (alive()) world.carry(this, datagram);
           return true;
