@@ -73,7 +73,7 @@ async function travel(lab: Lab): Promise<Journey> {
   await pair.movedTo('lb-a');
   await ended;
   // Its script comes by way of keepalived, which says "fault" first.
-  await lab.until('lb-b to stand by', 10, async () => (await b.status())?.role === 'backup');
+  await lab.until('lb-b to stand by', 30, async () => (await b.status())?.role === 'backup');
   return {
     broken: pair.broken(),
     returned,

@@ -100,7 +100,9 @@ for (const families of OTHERS) {
       await all(5, { verb: 'ALL', length: 5_000, finAfterMs, ...families });
     }
     assert.equal(new Set(refusals.filter((reason) => reason !== 'not_established')).size, 0);
-    assert.ok(outcomes.length >= 15, `${outcomes.length} of 25 spliced`);
+    // where both ends have gone before it began, there is nothing to splice; the rest is
+    assert.is(outcomes.length + refusals.length, 25);
+    assert.ok(outcomes.length >= 10, `${outcomes.length} of 25 spliced`);
     assert.equal(
       outcomes.filter((o) => o !== 'committed'),
       [],
