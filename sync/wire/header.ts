@@ -1,0 +1,78 @@
+/** The header of a datagram: its fields as a table, and what makes it sound. */
+import { type Field, u8, u16, u32, u64 } from './fields.js';
+import type { Rejection } from './rejections.js';
+
+export const MAGIC = 0x434c5053; // "SPLC"
+export const WIRE_VERSION = 1;
+
+export const Type = {
+  /** Keep-alive: who the sender is, and the highest sequence that it has sent. */
+  HELLO: 1,
+  /** Records and endings. The only type that takes a sequence of its own. */
+  DATA: 2,
+  /** To one node: what has come of its stream, and what is missing. */
+  REPORT: 3,
+  /** To one node or to all: send all that you own. */
+  REQUEST: 4,
+} as const;
+
+export const HeaderFlag = {
+  /** HELLO, DATA: report at once. */
+  REPORT_WANTED: 0x01,
+  /** REPORT: the sender holds all that the receiver owns. */
+  HOLDS_ALL: 0x02,
+  /** DATA: what it repairs began in the datagrams before it. */
+  CONTINUED: 0x04,
+  /** HELLO: the sender stops; nobody need wait for it. */
+  LEAVING: 0x08,
+} as const;
+
+/** Every field of the header, in order. */
+const HEADER = {
+  magic: u32(0),
+  version: u8(4),
+  type: u8(5),
+  flags: u8(6),
+  /** Key that seals the datagram; 0: none. */
+  key: u8(7),
+  sender: u32(8),
+  /** 0: all. */
+  receiver: u32(12),
+  /** Of the sender's start. */
+  incarnation: u64(16),
+  /** REPORT, REQUEST: of the start of the receiver that is meant. */
+  receiverIncarnation: u64(24),
+  /** DATA: its own; else the highest that has been sent. */
+  sequence: u64(32),
+  /** The lowest that the sender can still repair. */
+  oldest: u64(40),
+  /** REPORT: all up to here is complete. REQUEST: a bulk that begins here or later will do. */
+  ack: u64(48),
+  /** Highest epoch that the sender has seen. */
+  epoch: u32(56),
+  /** Octets after the header. */
+  length: u16(60),
+  /** Zero, not looked at: room for the nonce of a sealed datagram. */
+  reserved: u16(62),
+  nonce: u64(64),
+} satisfies Record<string, Field>;
+
+export const HEADER_SIZE = 72;
+export type HeaderName = keyof typeof HEADER;
+export type Header = Record<HeaderName, number>;
+export const HEADER_FIELDS = Object.entries(HEADER) as [HeaderName, Field][];
+
+/** Of a datagram of `size` octets. */
+export function checkHeader(header: Header, size: number): Rejection | undefined {
+  if (header.magic !== MAGIC) return 'magic';
+  if (header.version !== WIRE_VERSION) return 'version';
+  if (header.type < Type.HELLO || header.type > Type.REQUEST) return 'type';
+  if (header.key !== 0) return 'key';
+  if (header.length !== size - HEADER_SIZE) return 'length';
+  if (header.sender === 0) return 'sender';
+  const { incarnation, receiverIncarnation, sequence, oldest, ack } = header;
+  const numbers = incarnation + receiverIncarnation + sequence + oldest + ack;
+  if (Number.isNaN(numbers) || oldest > sequence + 1 || oldest === 0) return 'range';
+  if (header.type === Type.DATA && sequence === 0) return 'range';
+  return undefined;
+}
