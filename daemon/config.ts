@@ -3,28 +3,13 @@ import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { loadConfig, type Problems, type Section, types } from '../config/index.js';
 import { Timeout, type TimeoutName } from '../kernel/record/layout.js';
+import type { LinkSettings } from '../sync/transport/settings.js';
+import { linkSettings } from './link-settings.js';
 import { SCHEMA } from './schema.js';
+import { type SyncSettings, syncSettings } from './sync-settings.js';
 
 export const CONFIG_FILE_DEFAULT = '/etc/spliced/spliced.conf';
 export const SOCKET_DEFAULT = '/run/spliced/spliced.ctl';
-
-export interface SyncSettings {
-  readonly mode: 'ftfw';
-  readonly resendQueueSize: number; // records
-  readonly ackWindowSize: number; // datagrams
-  readonly purgeTimeoutMs: number;
-  readonly startupResync: boolean;
-}
-
-export interface MulticastSettings {
-  readonly address: string;
-  readonly port: number;
-  readonly interface: string;
-  /** Unset: the interface's first IPv4 address, looked up at the start. */
-  readonly interfaceAddress: string | undefined;
-  readonly sendBuffer: number | undefined; // bytes; unset: the system's default
-  readonly receiveBuffer: number | undefined;
-}
 
 export interface KernelSettings {
   readonly interfaces: readonly string[];
@@ -49,7 +34,9 @@ export interface Settings {
   readonly logFile: string | undefined;
   readonly nice: number;
   readonly sync: SyncSettings;
-  readonly multicast: MulticastSettings;
+  readonly links: readonly LinkSettings[];
+  /** Keys that seal what is sent between the nodes; unset: it is not sealed. */
+  readonly keyFile: string | undefined;
   readonly kernel: KernelSettings;
   readonly failover: FailoverSettings;
 }
@@ -61,6 +48,7 @@ export function loadSettings(file: string): Settings {
 
 function settings(file: string, root: Section, problems: Problems): Settings {
   const general = root.section('General');
+  const sync = root.section('Sync');
   const kernel = kernelSettings(root.section('Kernel'), problems);
   return {
     file,
@@ -69,8 +57,9 @@ function settings(file: string, root: Section, problems: Problems): Settings {
     socketPath: general.section('UNIX').value('Path', SOCKET_DEFAULT),
     logFile: general.value<string | false>('LogFile') || undefined,
     nice: general.value('Nice', -20),
-    sync: syncSettings(root.section('Sync').section('Mode')),
-    multicast: multicastSettings(root.section('Sync').section('Multicast')),
+    sync: syncSettings(sync, problems),
+    links: linkSettings(sync, problems),
+    keyFile: sync.section('Authentication').value('KeyFile'),
     kernel,
     failover: failoverSettings(root.section('Failover'), kernel, problems),
   };
@@ -87,27 +76,6 @@ function nodeName(general: Section, problems: Problems): string {
     );
   }
   return host;
-}
-
-function syncSettings(mode: Section): SyncSettings {
-  return {
-    mode: 'ftfw',
-    resendQueueSize: mode.value('ResendQueueSize', 131072),
-    ackWindowSize: mode.value('ACKWindowSize', 300),
-    purgeTimeoutMs: mode.value('PurgeTimeout', 60) * 1000,
-    startupResync: mode.value('StartupResync', true),
-  };
-}
-
-function multicastSettings(link: Section): MulticastSettings {
-  return {
-    address: link.value('IPv4_address', '225.0.0.50'),
-    port: link.value('Group', 3780),
-    interface: link.value('Interface', ''),
-    interfaceAddress: link.value('IPv4_interface'),
-    sendBuffer: link.value('SndSocketBuffer'),
-    receiveBuffer: link.value('RcvSocketBuffer'),
-  };
 }
 
 function kernelSettings(kernel: Section, problems: Problems): KernelSettings {

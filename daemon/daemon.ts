@@ -182,7 +182,7 @@ export class Daemon {
       datapath.debugLevel = settings.kernel.debugLevel;
       let datagrams = 0;
       const link = await openLink({
-        ...settings.multicast,
+        ...onlyMulticast(settings),
         receive: (datagram) => {
           datagrams++;
           sync.receive(datagram);
@@ -336,6 +336,15 @@ function told(upgraded: UpgradeReport | undefined): Record<string, unknown> {
   if (!upgraded) return {};
   const { migrated, copied, frozenMs } = upgraded;
   return { upgraded: { migrated, copied, frozen_ms: Math.round(frozenMs * 10) / 10 } };
+}
+
+/** Until the other transports are there. */
+function onlyMulticast({ links, keyFile }: Settings): Omit<MulticastOptions, 'receive'> {
+  const [link, ...more] = links;
+  if (keyFile !== undefined || more.length > 0 || link.kind !== 'multicast' || link.family === 6) {
+    throw new SyncError('OPTION', 'this build knows one Multicast link with IPv4 and no keys');
+  }
+  return { ...link, address: link.group, interfaceAddress: link.local };
 }
 
 /** A link that has just been set up has its carrier, and with it its address, a moment later. */

@@ -3,6 +3,8 @@
 import { type Directive, type Schema, types } from '../config/index.js';
 import { plainAddress } from '../kernel/endpoint.js';
 import { Timeout } from '../kernel/record/layout.js';
+import { LINKS } from './link-settings.js';
+import { MODE } from './sync-settings.js';
 
 const LATER = 'not supported in this version';
 
@@ -11,11 +13,6 @@ function later(instead: string): Directive {
 }
 
 const timeout = types.duration(1, 30 * 86400);
-const socketBuffer = types.integer(4096, 1 << 30);
-
-function onlyNo(why: string): types.ValueType<boolean> {
-  return types.without(types.flag, (yes) => (yes ? `${LATER}: ${why}` : undefined));
-}
 
 /** In its canonical form (RFC 5952), so that one address is one word wherever it is shown or compared. */
 const virtualAddress: types.ValueType<string> = types.without(
@@ -29,17 +26,6 @@ const virtualAddress: types.ValueType<string> = types.without(
       : undefined,
 );
 
-const mode = types.without(types.choice('FTFW', 'NACK', 'NOTRACK', 'ALARM'), (name) =>
-  name === 'FTFW' || name === 'NACK' ? undefined : `${LATER}: expected FTFW`,
-);
-
-const multicastGroup = types.without(types.ipv4, (address) => {
-  const first = Number(address.split('.')[0]);
-  return first >= 224 && first <= 239
-    ? undefined
-    : 'not a multicast address: expected one from 224.0.0.0 to 239.255.255.255';
-});
-
 /** LogFile takes conntrackd's Yes and No as well as a path. */
 export const LOG_FILE_DEFAULT = '/var/log/spliced.log';
 const logFile: types.ValueType<string | false> = {
@@ -51,38 +37,14 @@ const logFile: types.ValueType<string | false> = {
   },
 };
 
-const MODE: Schema = {
-  ResendQueueSize: { args: [types.integer(1024, 1 << 24)] },
-  ACKWindowSize: { args: [types.integer(1, 65535)] },
-  PurgeTimeout: { args: [types.duration(1, 86400)] },
-  StartupResync: { args: [types.flag] },
-  DisableExternalCache: { args: [onlyNo('commit writes the external cache into the kernel')] },
-  Defer: { args: [onlyNo('a splice begins without waiting for a peer')] },
-  DeferTimeout: later('it belongs to Defer Yes'),
-  CommitTimeout: later('a committed entry keeps its remaining time'),
-};
-
-const MULTICAST: Schema = {
-  IPv4_address: { args: [multicastGroup] },
-  Group: { args: [types.port] },
-  IPv4_interface: { args: [types.ipv4] },
-  Interface: { args: [types.interfaceName], required: true },
-  SndSocketBuffer: { args: [socketBuffer] },
-  RcvSocketBuffer: { args: [socketBuffer] },
-  IPv6_address: later('use IPv4_address'),
-  IPv6_interface: later('use IPv4_interface'),
-};
-
 export const SCHEMA: Schema = {
   Sync: {
     required: true,
     block: {
-      Mode: { args: [mode], block: MODE, blockOptional: true },
-      Multicast: { options: { Default: [] }, block: MULTICAST, required: true },
-      UDP: later('use Multicast'),
-      TCP: later('use Multicast'),
-      Redis: later('use Multicast'),
-      Authentication: later('keep the link between the nodes to themselves'),
+      Mode: MODE,
+      ...LINKS,
+      Redis: later('use Multicast, UDP or TCP'),
+      Authentication: { block: { KeyFile: { args: [types.path], required: true } } },
     },
   },
   Kernel: {

@@ -18,6 +18,32 @@ const GOOD = `Sync { Multicast { Interface eth2 } }
 Kernel { Interface eth0 eth1 Cgroup /c }
 General { NodeName a }
 `;
+const DEFAULTS = {
+  mode: 'FTFW',
+  resendQueueSize: 131072,
+  ackWindowSize: 300,
+  purgeTimeoutMs: 60000,
+  commitTimeoutMs: 0,
+  startupResync: true,
+  disableInternalCache: false,
+  disableExternalCache: false,
+  defer: false,
+  deferTimeoutMs: 100,
+  verifyIntervalMs: 60000,
+  refreshMs: 15000,
+  cacheTimeoutMs: 180000,
+};
+const LINK = {
+  kind: 'multicast',
+  preferred: false,
+  family: 4,
+  port: 3780,
+  sendBuffer: undefined,
+  receiveBuffer: undefined,
+  group: '225.0.0.50',
+  interface: 'eth2',
+  local: undefined,
+};
 const cleanup = (): void => rmSync(directory, { recursive: true, force: true });
 
 function problems(text: string): string[] {
@@ -35,13 +61,9 @@ const settings = suite('settings');
 
 settings('the sample is good, and its commented values are the defaults', () => {
   const sample = loadSettings(SAMPLE);
-  assert.equal(sample.sync, {
-    mode: 'ftfw',
-    resendQueueSize: 131072,
-    ackWindowSize: 300,
-    purgeTimeoutMs: 60000,
-    startupResync: true,
-  });
+  assert.equal(sample.sync, DEFAULTS);
+  assert.equal(sample.links, [{ ...LINK, sendBuffer: 1249280, receiveBuffer: 1249280 }]);
+  assert.is(sample.keyFile, undefined);
   assert.equal(sample.kernel.interfaces, ['eth0', 'eth1']);
   assert.is(sample.kernel.tableSize, 131072);
   assert.is(sample.failover.guardTimeoutMs, 2000);
@@ -54,10 +76,16 @@ settings('every directive of a full file arrives', () => {
   writeFileSync(
     file,
     `Sync {
-  Mode NACK { ResendQueueSize 2048 ACKWindowSize 10 PurgeTimeout 5m StartupResync No
-              DisableExternalCache No Defer No }
-  Multicast Default { IPv4_address 239.1.2.3 Group 4000 IPv4_interface 10.0.0.1 Interface eth2
-                      SndSocketBuffer 8192 RcvSocketBuffer 16384 }
+  Mode NACK { ResendQueueSize 2048 ACKWindowSize 10 PurgeTimeout 5m CommitTimeout 3m
+              StartupResync No DisableExternalCache Yes Defer Yes DeferTimeout 20ms
+              VerifyInterval 0 }
+  Multicast { IPv4_address 239.1.2.3 Group 4000 IPv4_interface 10.0.0.1 Interface eth2
+              SndSocketBuffer 8192 RcvSocketBuffer 16384 }
+  TCP { IPv6_address fe80:0::1 IPv6_Destination_Address FE80::2 Interface eth3 }
+  UDP Default { IPv4_address 10.0.0.1 IPv4_Destination_Address 10.0.0.2
+                IPv4_Destination_Address 10.0.0.3 Port 4001 }
+  Multicast { IPv6_address ff02::50 Interface eth3 }
+  Authentication { KeyFile /etc/spliced/sync.key }
 }
 Kernel {
   Interface eth0
@@ -86,20 +114,51 @@ Failover {
     logFile: '/tmp/x.log',
     nice: 0,
     sync: {
-      mode: 'ftfw',
+      ...DEFAULTS,
       resendQueueSize: 2048,
       ackWindowSize: 10,
       purgeTimeoutMs: 300000,
+      commitTimeoutMs: 180000,
       startupResync: false,
+      disableExternalCache: true,
+      defer: true,
+      deferTimeoutMs: 20,
+      verifyIntervalMs: 0,
     },
-    multicast: {
-      address: '239.1.2.3',
-      port: 4000,
-      interface: 'eth2',
-      interfaceAddress: '10.0.0.1',
-      sendBuffer: 8192,
-      receiveBuffer: 16384,
-    },
+    links: [
+      {
+        ...LINK,
+        group: '239.1.2.3',
+        port: 4000,
+        local: '10.0.0.1',
+        sendBuffer: 8192,
+        receiveBuffer: 16384,
+      },
+      {
+        kind: 'tcp',
+        preferred: false,
+        family: 6,
+        port: 3780,
+        sendBuffer: undefined,
+        receiveBuffer: undefined,
+        local: 'fe80::1',
+        peers: ['fe80::2'],
+        interface: 'eth3',
+      },
+      {
+        kind: 'udp',
+        preferred: true,
+        family: 4,
+        port: 4001,
+        sendBuffer: undefined,
+        receiveBuffer: undefined,
+        local: '10.0.0.1',
+        peers: ['10.0.0.2', '10.0.0.3'],
+        interface: undefined,
+      },
+      { ...LINK, family: 6, group: 'ff02::50', interface: 'eth3' },
+    ],
+    keyFile: '/etc/spliced/sync.key',
     kernel: {
       interfaces: ['eth0', 'eth1'],
       tableSize: 1024,
@@ -130,27 +189,83 @@ Include /etc/x
     `F:6:1: Include: ${REFUSED}: write everything in one file`,
   ],
   [
-    'modes and links of later versions',
+    'a link to a group that is none, and a directive of later versions',
     `Sync {
-  Mode ALARM { Defer Yes }
-  Authentication { KeyFile /etc/spliced/sync.key }
-  Redis { URL redis://x }
+  Mode NOTRACK
   Multicast { Interface eth2 IPv4_address 10.0.0.1 }
 }
 Kernel { Interface eth0 Cgroup /c }
 General { NodeName a Metrics { Listen 127.0.0.1:9179 } }
 `,
-    `F:2:8: Mode ALARM: ${REFUSED}: expected FTFW`,
-    `F:2:22: Defer Yes: ${REFUSED}: a splice begins without waiting for a peer`,
-    `F:3:3: Authentication: ${REFUSED}: keep the link between the nodes to themselves`,
-    `F:4:3: Redis: ${REFUSED}: use Multicast`,
-    'F:5:43: IPv4_address 10.0.0.1: not a multicast address: expected one from 224.0.0.0 to 239.255.255.255',
-    `F:8:22: Metrics: ${REFUSED}: splicectl stats has the figures`,
+    'F:3:43: IPv4_address 10.0.0.1: not a multicast address: expected one from 224.0.0.0 to 239.255.255.255',
+    `F:6:22: Metrics: ${REFUSED}: splicectl stats has the figures`,
   ],
   [
-    'what is missing, told at the end of its block',
+    'an option that the mode does not have, with the reason',
+    `Sync {
+  Mode NOTRACK { ResendQueueSize 2048 Defer Yes RefreshTime 5 DisableInternalCache Yes }
+  Multicast { Interface eth2 }
+}
+Kernel { Interface eth0 Cgroup /c }
+General { NodeName a }
+`,
+    'F:2:18: ResendQueueSize is no option of Mode NOTRACK: only FTFW keeps what it has sent',
+    'F:2:39: Defer is no option of Mode NOTRACK: only FTFW knows that a record has come',
+    'F:2:49: RefreshTime is no option of Mode NOTRACK: only ALARM says everything again',
+  ],
+  [
+    'a cache time-out that a single loss would exceed',
+    `Sync { Mode ALARM { RefreshTime 60 CacheTimeout 100 }
+  Multicast { Interface eth2 } }
+Kernel { Interface eth0 Cgroup /c }
+General { NodeName a }
+`,
+    'F:1:36: CacheTimeout is too short: expected twice RefreshTime at least, since one may be lost',
+  ],
+  [
+    'links that say nothing new, or not enough',
+    `Sync {
+  Multicast Default { Interface eth2 }
+  Multicast Default { Interface eth2 IPv4_interface 10.0.0.1 }
+  Multicast { Interface eth3 IPv6_address ff02::1 IPv4_address 225.0.0.50 }
+  Multicast { Interface eth3 IPv6_address ff02::1 IPv4_interface 10.0.0.1 }
+  UDP { IPv4_Destination_Address 10.0.0.1 }
+  UDP { IPv4_address 10.0.0.1 }
+  TCP { IPv4_address 10.0.0.1 IPv4_Destination_Address 10.0.0.1
+        IPv4_Destination_Address 10.0.0.2 IPv4_Destination_Address 10.0.0.2 }
+  TCP { IPv4_address 10.0.0.1 IPv6_Destination_Address fd00::1 }
+  UDP { IPv6_address fe80::1 IPv6_Destination_Address fd00::1 }
+}
+Kernel { Interface eth0 Cgroup /c }
+General { NodeName a }
+`,
+    'F:3:3: Default stands at two links: the first is in line 2',
+    'F:3:3: this is the link of line 2 once more: a second path needs an interface, an address or a port of its own',
+    'F:4:30: IPv6_address beside IPv4_address: expected one of them; make it two links',
+    'F:5:51: IPv4_interface: this link speaks IPv6: leave it out',
+    'F:6:3: IPv4_address is missing: UDP needs the address of this node on the link',
+    'F:7:3: IPv4_Destination_Address is missing: UDP needs one for each of the other nodes',
+    'F:8:31: 10.0.0.1 is this node itself: expected a peer',
+    'F:9:43: 10.0.0.2 is named twice: expected each peer once',
+    'F:10:31: IPv6_Destination_Address: this link speaks IPv4',
+    'F:11:3: Interface is missing: the link-local address fe80::1 says nothing without it',
+  ],
+  [
+    'no link at all, and what later versions bring',
+    `Sync { Redis { URL redis://x } Authentication { } }
+Kernel { Interface eth0 Cgroup /c }
+`,
+    `F:1:8: Redis: ${REFUSED}: use Multicast, UDP or TCP`,
+    'F:1:49: KeyFile is missing: the block of Authentication needs one',
+  ],
+  [
+    'what is missing, told at its block',
+    'Sync { }\nKernel { Interface eth0 Cgroup /c }\nGeneral { NodeName a }\n',
+    'F:1:6: a link is missing: the block of Sync needs Multicast, UDP or TCP',
+  ],
+  [
+    'a directive that is missing, told at the end of its block',
     'Sync { }\nKernel { }\n',
-    'F:1:8: Multicast is missing: the block of Sync needs one',
     'F:2:10: Interface is missing: the block of Kernel needs one',
   ],
   [
