@@ -19,7 +19,7 @@ export interface SyncOptions {
   readonly events: SyncEvents;
   /** FTFW. */
   readonly mode?: string;
-  /** Records in the internal cache, and in the external cache of each peer. Default 1048576. */
+  /** Records in the internal cache, and in all external caches together. Default 1048576. */
   readonly hashLimit?: number;
   /** Identities kept until every live peer has acknowledged them. Default 131072. */
   readonly resendQueueSize?: number;

@@ -1,22 +1,11 @@
 /**
- * Records of one owner in one slab: the internal cache, and the external cache of each peer.
- *
- * The slab is one ArrayBuffer for HashLimit records. Slots are filled from its start and the
- * operating system backs only pages that have been written, so it costs memory in proportion to the
- * records that there are, and never has to be copied to grow. Nothing in it is an object: a million
- * records do not concern the garbage collector.
- *
- * A slot stays where it is for the life of its record, so a walk that pauses misses nobody.
+ * The records of one owner: the internal cache, or the external cache of one peer. A view of the
+ * store, where the records of all caches lie side by side: a walk over `top` slots asks of each
+ * whether this cache `holds` it.
  */
-import { RECORD_SIZE, RecordOffset } from '../kernel/record/layout.js';
-import { Identity, Index } from './identity.js';
-
-const WORDS = RECORD_SIZE / 4;
-const EPOCH = RecordOffset.epoch / 4;
-const OWNER = RecordOffset.owner / 4;
-const GENERATION = RecordOffset.generation / 4;
-const REMAINING = RecordOffset.remainingMs / 4;
-const IDLE = RecordOffset.idleMs / 4;
+import { RECORD_SIZE } from '../kernel/record/layout.js';
+import { Identity } from './identity.js';
+import type { Quota, Store } from './store.js';
 
 /** Records in a chunk of a dump: what a caller handles before it lets others have their turn. */
 export const CHUNK_RECORDS = 512;
@@ -39,57 +28,34 @@ export interface CacheStats {
   readonly deleted: number;
 }
 
-/** Notes of the engine's own about a record. */
-export const Mark = {
-  /** Taken over by a commit: somebody may come back with a weaker claim. */
-  TAKEN: 1,
-  /** Seen during the resync that is under way. */
-  SEEN: 2,
-} as const;
-
 export class Cache {
-  readonly limit: number;
-  readonly #now: () => number;
-  readonly #bytes: Uint8Array;
-  readonly #words: Uint32Array;
-  readonly #index: Index;
-  /** Local time at which a slot's record was rendered. */
-  readonly #stamps: Float64Array;
-  readonly #sequences: Float64Array;
-  readonly #streams: Uint32Array;
-  readonly #marks: Uint8Array;
-  readonly #used: Uint8Array;
-  /** Freed slots, reused last in, first out. */
-  readonly #free: Uint32Array;
-  #freeCount = 0;
-  #top = 0;
+  readonly #store: Store;
+  readonly #tag: number;
+  readonly #quota: Quota;
   #size = 0;
   #last = -1;
   readonly #counts = { inserted: 0, updated: 0, refreshed: 0, stale: 0, full: 0, deleted: 0 };
   readonly #key = new Identity();
 
-  /** @param now local milliseconds, never going back */
-  constructor(limit: number, now: () => number) {
-    this.limit = limit;
-    this.#now = now;
-    this.#words = new Uint32Array(limit * WORDS);
-    this.#bytes = new Uint8Array(this.#words.buffer);
-    this.#index = new Index(this.#words, WORDS, limit);
-    this.#stamps = new Float64Array(limit);
-    this.#sequences = new Float64Array(limit);
-    this.#streams = new Uint32Array(limit);
-    this.#marks = new Uint8Array(limit);
-    this.#used = new Uint8Array(limit);
-    this.#free = new Uint32Array(limit);
+  /** Made by Store only. */
+  constructor(store: Store, tag: number, quota: Quota) {
+    this.#store = store;
+    this.#tag = tag;
+    this.#quota = quota;
   }
 
   get size(): number {
     return this.#size;
   }
 
+  /** Of this cache; of an external one: of all of them together. */
+  get limit(): number {
+    return this.#quota.limit;
+  }
+
   /** Slots from here on have not been used yet: the end of a walk over all slots. */
   get top(): number {
-    return this.#top;
+    return this.#store.top;
   }
 
   /** The slot that the last upsert was about; -1 when it was full. */
@@ -97,9 +63,10 @@ export class Cache {
     return this.#last;
   }
 
-  /** The slot of an identity, or -1. */
+  /** The slot of an identity that this cache holds, or -1. */
   find(key: Identity): number {
-    return this.#index.find(key);
+    const slot = this.#store.find(key);
+    return slot >= 0 && this.holds(slot) ? slot : -1;
   }
 
   /** The record's slot, or -1; `record` begins with its identity. */
@@ -109,106 +76,101 @@ export class Cache {
   }
 
   holds(slot: number): boolean {
-    return this.#used[slot] === 1;
+    return this.#store.tag(slot) === this.#tag;
   }
 
   /**
-   * Put in the record at `offset`, whose identity is `key`, unless what is there is newer: by
-   * (epoch, owner), then by generation. Its times count as of now.
+   * Put in the record at `at`, whose identity is `key`, unless what is there is newer: by
+   * (epoch, owner), then by generation. Its times count as of now. What another cache holds moves.
    */
-  upsert(key: Identity, bytes: Uint8Array, offset: number): Upsert {
-    const found = this.#index.find(key);
-    this.#last = found;
-    if (found >= 0) {
-      const order = this.#compare(bytes, offset, found);
-      if (order < 0) return this.#count('stale');
-      this.#write(found, bytes, offset);
-      return this.#count(order === 0 ? 'refreshed' : 'updated');
-    }
-    const slot = this.#take();
+  upsert(key: Identity, view: DataView, at: number): Upsert {
+    return this.put(this.#store.find(key), key, view, at);
+  }
+
+  /** The same, where the slot is known in which the store has the identity; -1: it has not. */
+  put(slot: number, key: Identity, view: DataView, at: number): Upsert {
     this.#last = slot;
-    if (slot < 0) return this.#count('full');
-    this.#write(slot, bytes, offset);
-    this.#index.insert(key, slot);
-    this.#used[slot] = 1;
-    this.#marks[slot] = 0;
-    this.#sequences[slot] = 0;
-    this.#streams[slot] = 0;
-    this.#size++;
-    return this.#count('inserted');
+    if (slot < 0) {
+      if (!this.#admit()) return this.#refuse();
+      this.#last = this.#store.insert(this.#tag, key, view, at);
+      return this.#count('inserted');
+    }
+    const holder = this.#store.cacheOf(slot);
+    if (holder !== this) {
+      holder?.release();
+      if (!this.#admit()) {
+        this.#store.free(slot);
+        return this.#refuse();
+      }
+      this.#store.retag(slot, this.#tag);
+      this.#store.write(slot, view, at);
+      return this.#count('inserted');
+    }
+    const order = this.#store.compare(view, at, slot);
+    if (order < 0) return this.#count('stale');
+    this.#store.write(slot, view, at);
+    return this.#count(order === 0 ? 'refreshed' : 'updated');
   }
 
   remove(slot: number): void {
-    this.#index.remove(this.identity(slot, this.#key));
-    this.#used[slot] = 0;
-    this.#free[this.#freeCount++] = slot;
-    this.#size--;
-    this.#counts.deleted++;
+    this.release();
+    this.#store.free(slot);
+  }
+
+  /** So many records are not in this cache any more. */
+  release(records = 1): void {
+    this.#size -= records;
+    this.#quota.used -= records;
+    this.#counts.deleted += records;
   }
 
   clear(): void {
-    this.#counts.deleted += this.#size;
-    this.#index.clear();
-    this.#used.fill(0, 0, this.#top);
-    this.#freeCount = 0;
-    this.#top = 0;
-    this.#size = 0;
+    if (this.#size === this.#store.size) {
+      this.#store.clear();
+      this.release(this.#size);
+    }
+    for (let slot = this.#store.top - 1; this.#size > 0; slot--) {
+      if (this.holds(slot)) this.remove(slot);
+    }
   }
 
   identity(slot: number, into: Identity): Identity {
-    return into.loadWords(this.#words, slot * WORDS);
+    return this.#store.identity(slot, into);
   }
 
   epoch(slot: number): number {
-    return this.#words[slot * WORDS + EPOCH];
-  }
-
-  owner(slot: number): number {
-    return this.#words[slot * WORDS + OWNER];
+    return this.#store.epoch(slot);
   }
 
   origin(slot: number): number {
-    return this.#words[slot * WORDS + RecordOffset.origin / 4];
+    return this.#store.origin(slot);
   }
 
   /** Sequence of the datagram that carried its present state: sent (internal) or received (external). */
   sequence(slot: number): number {
-    return this.#sequences[slot];
+    return this.#store.sequence(slot);
   }
 
   /** Number of the stream to which that sequence belongs. */
   stream(slot: number): number {
-    return this.#streams[slot];
+    return this.#store.stream(slot);
   }
 
   setSequence(slot: number, sequence: number, stream: number): void {
-    this.#sequences[slot] = sequence;
-    this.#streams[slot] = stream;
+    this.#store.setSequence(slot, sequence, stream);
   }
 
   marked(slot: number, mark: number): boolean {
-    return (this.#marks[slot] & mark) !== 0;
+    return this.#store.marked(slot, mark);
   }
 
   setMark(slot: number, mark: number, on: boolean): void {
-    if (on) this.#marks[slot] |= mark;
-    else this.#marks[slot] &= ~mark;
-  }
-
-  /** Take a mark away from all. */
-  clearMark(mark: number): void {
-    for (let slot = 0; slot < this.#top; slot++) this.#marks[slot] &= ~mark;
+    this.#store.setMark(slot, mark, on);
   }
 
   /** Copy the record, with remaining_ms and idle_ms as of now. */
-  render(slot: number, into: Uint8Array, view: DataView, at: number): void {
-    const from = slot * RECORD_SIZE;
-    into.set(this.#bytes.subarray(from, from + RECORD_SIZE), at);
-    const elapsed = Math.max(0, Math.floor(this.#now() - this.#stamps[slot]));
-    const remaining = this.#words[slot * WORDS + REMAINING];
-    const idle = this.#words[slot * WORDS + IDLE];
-    view.setUint32(at + RecordOffset.remainingMs, Math.max(0, remaining - elapsed), true);
-    view.setUint32(at + RecordOffset.idleMs, Math.min(0xffffffff, idle + elapsed), true);
+  render(slot: number, view: DataView, at: number): void {
+    this.#store.render(slot, view, at);
   }
 
   /**
@@ -216,13 +178,13 @@ export class Cache {
    * change between two chunks.
    */
   *chunks(): Generator<Uint8Array, void, void> {
-    for (let slot = 0; slot < this.#top; ) {
+    for (let slot = 0; slot < this.top; ) {
       const chunk = new Uint8Array(CHUNK_RECORDS * RECORD_SIZE);
       const view = new DataView(chunk.buffer);
       let at = 0;
-      for (; slot < this.#top && at < chunk.length; slot++) {
-        if (this.#used[slot] === 0) continue;
-        this.render(slot, chunk, view, at);
+      for (; slot < this.top && at < chunk.length; slot++) {
+        if (!this.holds(slot)) continue;
+        this.render(slot, view, at);
         at += RECORD_SIZE;
       }
       if (at > 0) yield chunk.subarray(0, at);
@@ -233,29 +195,21 @@ export class Cache {
     return { records: this.#size, limit: this.limit, ...this.#counts };
   }
 
+  #admit(): boolean {
+    if (this.#quota.used >= this.#quota.limit) return false;
+    this.#quota.used++;
+    this.#size++;
+    return true;
+  }
+
+  #refuse(): Upsert {
+    this.#last = -1;
+    return this.#count('full');
+  }
+
   #count(what: Upsert): Upsert {
     this.#counts[what]++;
     return what;
-  }
-
-  #take(): number {
-    if (this.#freeCount > 0) return this.#free[--this.#freeCount];
-    return this.#top < this.limit ? this.#top++ : -1;
-  }
-
-  #write(slot: number, bytes: Uint8Array, offset: number): void {
-    this.#bytes.set(bytes.subarray(offset, offset + RECORD_SIZE), slot * RECORD_SIZE);
-    this.#stamps[slot] = this.#now();
-  }
-
-  /** Positive when the bytes are newer than the slot. */
-  #compare(bytes: Uint8Array, offset: number, slot: number): number {
-    const at = slot * WORDS;
-    return (
-      word(bytes, offset + RecordOffset.epoch) - this.#words[at + EPOCH] ||
-      word(bytes, offset + RecordOffset.owner) - this.#words[at + OWNER] ||
-      word(bytes, offset + RecordOffset.generation) - this.#words[at + GENERATION]
-    );
   }
 }
 

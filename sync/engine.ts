@@ -6,7 +6,7 @@
 import { nodeId } from '../kernel/record/record.js';
 import type { NoticeCode, PeerInfo, SyncEngine, SyncOptions, SyncStats } from './api.js';
 import { Bulk } from './bulk.js';
-import { Cache } from './cache.js';
+import type { Cache } from './cache.js';
 import { SyncError } from './error.js';
 import type { Identity } from './identity.js';
 import { Inbox } from './inbox.js';
@@ -15,6 +15,7 @@ import { findMode, type Mode } from './modes.js';
 import { Outbox } from './outbox.js';
 import { Ownership } from './ownership.js';
 import type { Peer } from './peer.js';
+import { Store } from './store.js';
 import { HeaderFlag } from './wire.js';
 
 const DEFAULTS = {
@@ -54,7 +55,8 @@ export class Sync implements SyncEngine {
     const create = findMode(this.#options.mode);
     this.mode = this.#options.mode.toUpperCase();
     this.#incarnation = Number(options.incarnation);
-    this.internal = new Cache(this.#options.hashLimit, () => options.clock.now());
+    const store = new Store(this.#options.hashLimit, () => options.clock.now());
+    this.internal = store.internal;
     // the parts know each other by what they may ask for; the mode comes first and is asked later
     const live = () => this.#members.live();
     const sender = {
@@ -83,18 +85,18 @@ export class Sync implements SyncEngine {
       options: this.#options,
       outbox: this.#outbox,
       mode: this.#mode,
+      newCache: () => store.external(),
       notice: (code, message) => this.#notice(code, message),
     });
     this.#ownership = new Ownership(
       {
         node: options.node,
         outbox: this.#outbox,
-        peers: () => this.#members.byNode.values(),
         demoted: (records) => options.events.demoted(records),
         epochChanged: (epoch) => options.events.epochChanged(epoch),
         full: () => this.#full(),
       },
-      this.internal,
+      store,
     );
     this.#bulk = new Bulk({
       clock: options.clock,

@@ -28,7 +28,8 @@ export class Graves {
 
   /** Did it go later than this? */
   goneSince(key: Identity, sequence: number): boolean {
-    const slot = this.#ring?.find(key) ?? -1;
+    if (this.#ring === undefined || this.#ring.size === 0) return false;
+    const slot = this.#ring.find(key);
     return slot >= 0 && this.#sequences[slot] > sequence;
   }
 

@@ -112,11 +112,11 @@ export class Inbox {
     return undefined;
   }
 
-  #item(peer: Peer, { bytes, view, header }: Datagram, type: number, at: number): void {
+  #item(peer: Peer, { view, header }: Datagram, type: number, at: number): void {
     const { ownership, members } = this.#host;
     if (type === Segment.RECORD) {
       this.#counts.rx_records++;
-      ownership.claimed(peer, bytes, view, at, header.sequence);
+      ownership.claimed(peer, view, at, header.sequence);
     } else if (type === Segment.GONE) {
       this.#counts.rx_gone++;
       ownership.gone(peer, view, at, header.sequence);

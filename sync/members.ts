@@ -3,7 +3,7 @@
  * that are not.
  */
 import type { NoticeCode, PeerChange, SyncOptions } from './api.js';
-import { Cache } from './cache.js';
+import type { Cache } from './cache.js';
 import { counts } from './counts.js';
 import type { Mode } from './modes.js';
 import type { Outbox } from './outbox.js';
@@ -23,6 +23,8 @@ export interface MembersHost {
   readonly options: Required<SyncOptions>;
   readonly outbox: Outbox;
   readonly mode: Mode;
+  /** For the records of one more peer. */
+  newCache(): Cache;
   notice(code: NoticeCode, message: string): void;
 }
 
@@ -78,8 +80,7 @@ export class Members {
     }
     if (!peer) {
       if (this.byNode.size >= PEERS_MAX) return 'too_many_peers';
-      const { hashLimit, clock } = this.#host.options;
-      const cache = new Cache(hashLimit, () => clock.now());
+      const cache = this.#host.newCache();
       peer = new Peer(header.sender, cache, now);
       this.byNode.set(peer.node, peer);
       this.caches.set(peer.node, cache);

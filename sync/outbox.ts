@@ -79,7 +79,7 @@ export class Outbox {
   /** Say the present state of a record of ours. */
   record(slot: number): void {
     const at = this.#room(Segment.RECORD);
-    this.#internal.render(slot, this.#data.bytes, this.#data.view, at);
+    this.#internal.render(slot, this.#data.view, at);
     this.#internal.setSequence(slot, this.#sequence + 1, 0);
     this.#retention.keep(this.#internal.identity(slot, this.#key));
     this.counts.tx_records++;

@@ -12,11 +12,12 @@ import {
   Result,
   State,
 } from '../kernel/record/layout.js';
-import { type Cache, CHUNK_RECORDS, Mark } from './cache.js';
+import { type Cache, CHUNK_RECORDS } from './cache.js';
 import { counts } from './counts.js';
 import { Identity } from './identity.js';
 import type { Outbox } from './outbox.js';
 import type { Peer } from './peer.js';
+import { Mark, type Store } from './store.js';
 import { stronger, Tombstones } from './tombstones.js';
 import { GONE_EPOCH, GONE_OWNER } from './wire.js';
 
@@ -30,7 +31,6 @@ const EPOCH_MAX = 0xffff_0000;
 export interface OwnershipHost {
   readonly node: number;
   readonly outbox: Outbox;
-  peers(): Iterable<Peer>;
   demoted(records: Uint8Array): void;
   epochChanged(epoch: number): void;
   /** A record did not find room. */
@@ -41,8 +41,8 @@ export class Ownership {
   readonly internal: Cache;
   readonly tombstones: Tombstones;
   readonly #host: OwnershipHost;
+  readonly #store: Store;
   readonly #key = new Identity();
-  readonly #other = new Identity();
   #epoch = 0;
   #resyncing = false;
   /** Records that have to leave this kernel, gathered during one call. */
@@ -63,10 +63,11 @@ export class Ownership {
     'local_beaten', // ... that belong to another node by now
   );
 
-  constructor(host: OwnershipHost, internal: Cache) {
+  constructor(host: OwnershipHost, store: Store) {
     this.#host = host;
-    this.internal = internal;
-    this.tombstones = new Tombstones(Math.min(internal.limit, TOMBSTONES_MAX));
+    this.#store = store;
+    this.internal = store.internal;
+    this.tombstones = new Tombstones(Math.min(store.internal.limit, TOMBSTONES_MAX));
   }
 
   get epoch(): number {
@@ -80,9 +81,10 @@ export class Ownership {
   }
 
   /** A peer says that it owns this record. */
-  claimed(peer: Peer, bytes: Uint8Array, view: DataView, at: number, sequence: number): void {
+  claimed(peer: Peer, view: DataView, at: number, sequence: number): void {
     const key = this.#key.load(view, at);
-    if (superseded(peer, key, sequence)) return;
+    const slot = this.#store.find(key);
+    if (this.#superseded(peer, key, slot, sequence)) return;
     const epoch = view.getUint32(at + RecordOffset.epoch, true);
     this.noteEpoch(epoch);
     if (this.tombstones.covers(key, epoch, peer.node)) {
@@ -90,40 +92,39 @@ export class Ownership {
       this.#host.outbox.gone(key, this.tombstones.endOf(key));
       return;
     }
-    const own = this.internal.find(key);
-    if (own >= 0 && !this.#yield(own, key, epoch, peer.node)) {
+    const ours = slot >= 0 && this.internal.holds(slot);
+    if (slot >= 0 && !peer.cache.holds(slot) && !this.#beats(epoch, peer.node, slot)) {
+      this.counts.weaker++;
       // it has not heard of ours: say it again, so that it demotes its own
-      this.counts.weaker++;
-      this.#host.outbox.record(own);
+      if (ours) this.#host.outbox.record(slot);
       return;
     }
-    if (!this.#clear(key, epoch, peer.node)) {
-      this.counts.weaker++;
-      return;
-    }
-    if (peer.cache.upsert(key, bytes, at) === 'full') {
+    if (ours) this.#giveUp(slot, key);
+    if (peer.cache.put(slot, key, view, at) === 'full') {
       peer.refused++;
       this.#host.full();
     } else {
-      peer.cache.setSequence(peer.cache.last, sequence, peer.stream);
+      this.#store.setSequence(peer.cache.last, sequence, peer.stream);
     }
   }
 
   /** A peer says that it does not own this splice (any more); perhaps also that it has ended. */
   gone(peer: Peer, view: DataView, at: number, sequence: number): void {
     const key = this.#key.load(view, at);
-    if (superseded(peer, key, sequence)) return;
+    const slot = this.#store.find(key);
+    if (this.#superseded(peer, key, slot, sequence)) return;
     if (peer.window.missingCount > 0) peer.graves.add(key, sequence);
-    const slot = peer.cache.find(key);
-    if (slot >= 0) peer.cache.remove(slot);
     const epoch = view.getUint32(at + GONE_EPOCH, true);
     const owner = view.getUint32(at + GONE_OWNER, true);
-    if (epoch === 0) return;
-    this.noteEpoch(epoch);
-    this.tombstones.add(key, epoch, owner);
-    const own = this.internal.find(key);
-    if (own >= 0) this.#yield(own, key, epoch, owner);
-    this.#clear(key, epoch, owner);
+    if (epoch > 0) {
+      this.noteEpoch(epoch);
+      this.tombstones.add(key, epoch, owner);
+    }
+    if (slot < 0) return;
+    const its = peer.cache.holds(slot);
+    if (!its && !(epoch > 0 && this.#beats(epoch, owner, slot))) return;
+    if (this.internal.holds(slot)) this.#giveUp(slot, key);
+    this.#store.cacheOf(slot)?.remove(slot);
   }
 
   /** n struct splice_event of the kernel. */
@@ -143,7 +144,7 @@ export class Ownership {
   }
 
   resyncBegin(): void {
-    this.internal.clearMark(Mark.SEEN);
+    this.#store.clearMark(Mark.SEEN);
     this.#resyncing = true;
   }
 
@@ -201,7 +202,7 @@ export class Ownership {
     for (let index = 0; index < results.length; index++) {
       const result = results[index];
       if (result === Result.OK) {
-        this.#taken(records, view, index * RECORD_SIZE);
+        this.#taken(view, index * RECORD_SIZE);
         ours++;
       } else if (result === Result.EXISTS) this.counts.commit_exists++;
       else if (result === Result.TUPLE_TAKEN) this.counts.commit_tuple_taken++;
@@ -228,28 +229,27 @@ export class Ownership {
     this.#host.demoted(records);
   }
 
-  /** Give up a record of ours, if that claim is the stronger one. */
-  #yield(slot: number, key: Identity, epoch: number, owner: number): boolean {
-    if (!stronger(epoch, owner, this.internal.epoch(slot), this.#host.node)) return false;
-    const record = new Uint8Array(RECORD_SIZE);
-    this.internal.render(slot, record, new DataView(record.buffer), 0);
-    this.#demoted.push(record);
-    this.counts.demoted++;
-    this.internal.remove(slot);
-    this.#host.outbox.gone(key, this.tombstones.endOf(key));
-    return true;
+  /** Is that claim stronger than the one under which the record in the slot is held? */
+  #beats(epoch: number, owner: number, slot: number): boolean {
+    return stronger(epoch, owner, this.#store.epoch(slot), this.#store.owner(slot));
   }
 
-  /** Drop weaker claims of others from their caches. False when one of them is stronger. */
-  #clear(key: Identity, epoch: number, owner: number): boolean {
-    for (const peer of this.#host.peers()) {
-      if (peer.node === owner) continue;
-      const slot = peer.cache.find(key);
-      if (slot < 0) continue;
-      if (stronger(peer.cache.epoch(slot), peer.node, epoch, owner)) return false;
-      peer.cache.remove(slot);
+  /** Has the peer said something newer of this splice, in a datagram that came before this one? */
+  #superseded(peer: Peer, key: Identity, slot: number, sequence: number): boolean {
+    if (sequence === peer.window.highest) return false;
+    if (slot >= 0 && peer.cache.holds(slot) && this.#store.stream(slot) === peer.stream) {
+      return this.#store.sequence(slot) > sequence;
     }
-    return true;
+    return peer.graves.goneSince(key, sequence);
+  }
+
+  /** A record of ours has to leave this kernel. It is still in its slot. */
+  #giveUp(slot: number, key: Identity): void {
+    const record = new Uint8Array(RECORD_SIZE);
+    this.#store.render(slot, new DataView(record.buffer), 0);
+    this.#demoted.push(record);
+    this.counts.demoted++;
+    this.#host.outbox.gone(key, this.tombstones.endOf(key));
   }
 
   /** The kernel holds this record as ours. */
@@ -261,13 +261,15 @@ export class Ownership {
     const key = this.#key.load(view, at);
     const epoch = view.getUint32(at + RecordOffset.epoch, true);
     this.noteEpoch(epoch);
+    const known = this.#store.find(key);
+    const foreign = known >= 0 && !this.internal.holds(known);
     const dead = this.tombstones.covers(key, epoch, this.#host.node);
-    if (dead || !this.#clear(key, epoch, this.#host.node)) {
+    if (dead || (foreign && !this.#beats(epoch, this.#host.node, known))) {
       this.counts.local_beaten++;
       this.#demoted.push(bytes.slice(at, at + RECORD_SIZE));
       return undefined;
     }
-    const what = this.internal.upsert(key, bytes, at);
+    const what = this.internal.put(known, key, view, at);
     if (what === 'full') {
       this.#host.full();
       return what;
@@ -307,7 +309,7 @@ export class Ownership {
     view: DataView,
     at: number,
   ): boolean {
-    cache.render(slot, chunk, view, at);
+    cache.render(slot, view, at);
     if (view.getUint32(at + RecordOffset.remainingMs, true) === 0) {
       if (closing(chunk, at)) {
         this.counts.commit_expired++;
@@ -322,13 +324,9 @@ export class Ownership {
     return true;
   }
 
-  #taken(records: Uint8Array, view: DataView, at: number): void {
-    const key = this.#other.load(view, at);
-    for (const peer of this.#host.peers()) {
-      const slot = peer.cache.find(key);
-      if (slot >= 0) peer.cache.remove(slot);
-    }
-    if (this.internal.upsert(key, records, at) === 'full') {
+  #taken(view: DataView, at: number): void {
+    const key = this.#key.load(view, at);
+    if (this.internal.upsert(key, view, at) === 'full') {
       this.#host.full();
       return;
     }
@@ -337,16 +335,6 @@ export class Ownership {
     if (this.#resyncing) this.internal.setMark(slot, Mark.SEEN, true);
     this.#host.outbox.record(slot);
   }
-}
-
-/** Has the peer said something newer of this splice, in a datagram that came before this one? */
-function superseded(peer: Peer, key: Identity, sequence: number): boolean {
-  if (sequence === peer.window.highest) return false;
-  const slot = peer.cache.find(key);
-  if (slot >= 0 && peer.cache.stream(slot) === peer.stream) {
-    return peer.cache.sequence(slot) > sequence;
-  }
-  return peer.graves.goneSince(key, sequence);
 }
 
 /** Can it live on another node: are both legs without a local socket? */

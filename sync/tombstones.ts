@@ -37,6 +37,7 @@ export class Tombstones {
 
   /** Must a record with this claim stay dead? */
   covers(key: Identity, epoch: number, owner: number): boolean {
+    if (this.#ring.size === 0) return false;
     const slot = this.#ring.find(key);
     if (slot < 0 || stronger(epoch, owner, this.#epochs[slot], this.#owners[slot])) return false;
     this.#refused++;

@@ -2,8 +2,9 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { RECORD_SIZE } from '../../kernel/record/layout.js';
 import { newRecord, RecordView } from '../../kernel/record/record.js';
-import { Cache } from '../../sync/cache.js';
+import type { Cache } from '../../sync/cache.js';
 import { Identity, IdentityRing } from '../../sync/identity.js';
+import { Store } from '../../sync/store.js';
 import { stronger, Tombstones } from '../../sync/tombstones.js';
 import { generator } from './world.js';
 
@@ -27,11 +28,15 @@ function record(id: number, generation = 1, epoch = 1): RecordView {
 }
 
 function put(into: Cache, made: RecordView): string {
-  return into.upsert(load(made), made.bytes, made.offset);
+  return into.upsert(
+    load(made),
+    new DataView(made.bytes.buffer, made.bytes.byteOffset),
+    made.offset,
+  );
 }
 
 cache('keeps the newest: by epoch and owner first, then by generation', () => {
-  const c = new Cache(16, () => 0);
+  const c = new Store(16, () => 0).internal;
   assert.equal(put(c, record(1, 5)), 'inserted');
   assert.equal(put(c, record(1, 4)), 'stale');
   assert.equal(put(c, record(1, 5)), 'refreshed');
@@ -43,7 +48,7 @@ cache('keeps the newest: by epoch and owner first, then by generation', () => {
 
 cache('does what a Map does, over a hundred thousand random operations', () => {
   const random = generator(42);
-  const c = new Cache(1000, () => 0);
+  const c = new Store(1000, () => 0).internal;
   const map = new Map<number, number>();
   for (let i = 0; i < 100_000; i++) {
     const id = Math.floor(random() * 1500);
@@ -71,7 +76,7 @@ cache('does what a Map does, over a hundred thousand random operations', () => {
 });
 
 cache('a walk that pauses sees all that was there all the time', () => {
-  const c = new Cache(4000, () => 0);
+  const c = new Store(4000, () => 0).internal;
   for (let id = 0; id < 3000; id++) put(c, record(id));
   const seen = new Set<number>();
   let removed = 0;
@@ -91,7 +96,7 @@ cache('a walk that pauses sees all that was there all the time', () => {
 
 cache('renders the time that is left on its own clock', () => {
   let now = 1e12;
-  const c = new Cache(16, () => now);
+  const c = new Store(16, () => now).internal;
   put(c, record(1));
   now += 1234;
   const rendered = new RecordView([...c.chunks()][0]);
@@ -101,7 +106,7 @@ cache('renders the time that is left on its own clock', () => {
 });
 
 cache('a full cache says so, and takes again what has room', () => {
-  const c = new Cache(2, () => 0);
+  const c = new Store(2, () => 0).internal;
   put(c, record(1));
   put(c, record(2));
   assert.equal(put(c, record(3)), 'full');
@@ -110,6 +115,38 @@ cache('a full cache says so, and takes again what has room', () => {
   c.clear();
   assert.equal([c.size, c.find(load(record(3)))], [0, -1]);
   assert.equal(put(c, record(3)), 'inserted');
+});
+
+cache('what another cache takes over moves there, and lies where it lay', () => {
+  const store = new Store(4, () => 0);
+  const [peer, other] = [store.external(), store.external()];
+  put(peer, record(1));
+  put(peer, record(2));
+  const slot = peer.find(load(record(1)));
+  store.setMark(slot, 1, true);
+  assert.equal(put(store.internal, record(1, 1, 2)), 'inserted');
+  assert.is(store.internal.find(load(record(1))), slot);
+  assert.equal([peer.find(key), peer.holds(slot), store.marked(slot, 1)], [-1, false, false]);
+  assert.equal([store.internal.size, peer.size, peer.stats().deleted], [1, 1, 1]);
+  assert.equal(put(other, record(2, 1, 2)), 'inserted');
+  peer.clear();
+  assert.equal([store.internal.size, peer.size, other.size, store.size], [1, 0, 1, 2]);
+  other.clear();
+  assert.ok(store.internal.find(load(record(1))) >= 0, 'a flush of one takes nothing from another');
+});
+
+cache('all external caches share one limit, and the internal one has its own', () => {
+  const store = new Store(2, () => 0);
+  const [peer, other] = [store.external(), store.external()];
+  put(peer, record(1));
+  put(other, record(2));
+  assert.equal(put(peer, record(3)), 'full');
+  assert.equal(put(store.internal, record(3)), 'inserted');
+  assert.equal(put(other, record(1, 1, 2)), 'inserted', 'what moves between them needs no room');
+  put(store.internal, record(4));
+  assert.equal(put(store.internal, record(2, 1, 2)), 'full');
+  assert.is(store.find(load(record(2))), -1, 'it is not where it was any more');
+  assert.equal([peer.size, other.size, store.internal.size], [0, 1, 2]);
 });
 
 cache('tombstones hold against weaker claims only, and are bounded', () => {

@@ -1,0 +1,229 @@
+/**
+ * Every record that this node knows, in one slab: what it owns, and what each peer owns. One identity
+ * is there once, and the slot's tag says in whose cache. So whatever is heard of a splice costs one
+ * look-up, and a take-over moves records from cache to cache where they lie.
+ *
+ * The slab is one ArrayBuffer for twice HashLimit records. Slots are filled from its start and the
+ * operating system backs only pages that have been written, so it costs memory in proportion to the
+ * records that there are, and never has to be copied to grow. Nothing in it is an object: a million
+ * records do not concern the garbage collector.
+ *
+ * A slot stays where it is for the life of its record, so a walk that pauses misses nobody.
+ */
+import { RECORD_SIZE, RecordOffset } from '../kernel/record/layout.js';
+import { Cache } from './cache.js';
+import { Identity, Index } from './identity.js';
+
+export const RECORD_WORDS = RECORD_SIZE / 4;
+const EPOCH = RecordOffset.epoch / 4;
+const OWNER = RecordOffset.owner / 4;
+const ORIGIN = RecordOffset.origin / 4;
+const GENERATION = RecordOffset.generation / 4;
+const REMAINING = RecordOffset.remainingMs / 4;
+const IDLE = RecordOffset.idleMs / 4;
+
+/** Notes of the engine's own about a record. */
+export const Mark = {
+  /** Taken over by a commit: somebody may come back with a weaker claim. */
+  TAKEN: 1,
+  /** Seen during the resync that is under way. */
+  SEEN: 2,
+} as const;
+
+/** How many records one cache, or several together, may hold. */
+export class Quota {
+  used = 0;
+
+  constructor(readonly limit: number) {}
+}
+
+export class Store {
+  /** What this node owns. */
+  readonly internal: Cache;
+  readonly #now: () => number;
+  readonly #words: Uint32Array;
+  readonly #index: Index;
+  /** Local time at which a slot's record was rendered. */
+  readonly #stamps: Float64Array;
+  readonly #sequences: Float64Array;
+  readonly #streams: Uint32Array;
+  readonly #marks: Uint8Array;
+  /** Which cache holds the slot: its place in #caches; 0: free. */
+  readonly #tags: Uint8Array;
+  readonly #caches: (Cache | undefined)[] = [undefined];
+  readonly #external: Quota;
+  /** Freed slots, reused last in, first out. */
+  readonly #free: Uint32Array;
+  #freeCount = 0;
+  #top = 0;
+  readonly #key = new Identity();
+
+  /**
+   * @param limit records of the internal cache, and of all external ones together
+   * @param now local milliseconds, never going back
+   */
+  constructor(limit: number, now: () => number) {
+    const slots = 2 * limit;
+    this.#now = now;
+    this.#words = new Uint32Array(slots * RECORD_WORDS);
+    this.#index = new Index(this.#words, RECORD_WORDS, slots);
+    this.#stamps = new Float64Array(slots);
+    this.#sequences = new Float64Array(slots);
+    this.#streams = new Uint32Array(slots);
+    this.#marks = new Uint8Array(slots);
+    this.#tags = new Uint8Array(slots);
+    this.#free = new Uint32Array(slots);
+    this.#external = new Quota(limit);
+    this.internal = this.#cache(new Quota(limit));
+  }
+
+  /** One more external cache, of at most 254. */
+  external(): Cache {
+    return this.#cache(this.#external);
+  }
+
+  /** Records in all caches. */
+  get size(): number {
+    return this.#top - this.#freeCount;
+  }
+
+  /** Slots from here on have not been used yet: the end of a walk over all slots. */
+  get top(): number {
+    return this.#top;
+  }
+
+  /** The slot of an identity, whoever holds it, or -1. */
+  find(key: Identity): number {
+    return this.#index.find(key);
+  }
+
+  /** Whose record that is; undefined: the slot is free. */
+  cacheOf(slot: number): Cache | undefined {
+    return this.#caches[this.#tags[slot]];
+  }
+
+  tag(slot: number): number {
+    return this.#tags[slot];
+  }
+
+  /** Put in the record at `at`, whose identity is `key` and not there yet; there is room for it. */
+  insert(tag: number, key: Identity, view: DataView, at: number): number {
+    const slot = this.#freeCount > 0 ? this.#free[--this.#freeCount] : this.#top++;
+    this.#index.insert(key, slot);
+    this.retag(slot, tag);
+    this.write(slot, view, at);
+    return slot;
+  }
+
+  /** The record stays, the cache is another one; what was noted about it is forgotten. */
+  retag(slot: number, tag: number): void {
+    this.#tags[slot] = tag;
+    this.#marks[slot] = 0;
+    this.#sequences[slot] = 0;
+    this.#streams[slot] = 0;
+  }
+
+  /** The record at `at` in the place of the one in the slot, whose identity it has. */
+  write(slot: number, view: DataView, at: number): void {
+    const words = this.#words;
+    const end = (slot + 1) * RECORD_WORDS;
+    for (let to = slot * RECORD_WORDS; to < end; to++, at += 4) {
+      words[to] = view.getUint32(at, true);
+    }
+    this.#stamps[slot] = this.#now();
+  }
+
+  free(slot: number): void {
+    this.#index.remove(this.identity(slot, this.#key));
+    this.#tags[slot] = 0;
+    this.#free[this.#freeCount++] = slot;
+    // nobody is left: no walk need look at slots that were used once
+    if (this.#freeCount === this.#top) this.#startOver();
+  }
+
+  /** Free all slots. */
+  clear(): void {
+    this.#index.clear();
+    this.#tags.fill(0, 0, this.#top);
+    this.#startOver();
+  }
+
+  identity(slot: number, into: Identity): Identity {
+    return into.loadWords(this.#words, slot * RECORD_WORDS);
+  }
+
+  epoch(slot: number): number {
+    return this.#words[slot * RECORD_WORDS + EPOCH];
+  }
+
+  owner(slot: number): number {
+    return this.#words[slot * RECORD_WORDS + OWNER];
+  }
+
+  origin(slot: number): number {
+    return this.#words[slot * RECORD_WORDS + ORIGIN];
+  }
+
+  sequence(slot: number): number {
+    return this.#sequences[slot];
+  }
+
+  stream(slot: number): number {
+    return this.#streams[slot];
+  }
+
+  setSequence(slot: number, sequence: number, stream: number): void {
+    this.#sequences[slot] = sequence;
+    this.#streams[slot] = stream;
+  }
+
+  marked(slot: number, mark: number): boolean {
+    return (this.#marks[slot] & mark) !== 0;
+  }
+
+  setMark(slot: number, mark: number, on: boolean): void {
+    if (on) this.#marks[slot] |= mark;
+    else this.#marks[slot] &= ~mark;
+  }
+
+  /** Take a mark away from all. */
+  clearMark(mark: number): void {
+    for (let slot = 0; slot < this.#top; slot++) this.#marks[slot] &= ~mark;
+  }
+
+  /** Copy the record, with remaining_ms and idle_ms as of now. */
+  render(slot: number, view: DataView, at: number): void {
+    const words = this.#words;
+    const from = slot * RECORD_WORDS;
+    for (let word = 0; word < RECORD_WORDS; word++) {
+      view.setUint32(at + 4 * word, words[from + word], true);
+    }
+    const elapsed = Math.max(0, Math.floor(this.#now() - this.#stamps[slot]));
+    const remaining = Math.max(0, words[from + REMAINING] - elapsed);
+    const idle = Math.min(0xffffffff, words[from + IDLE] + elapsed);
+    view.setUint32(at + RecordOffset.remainingMs, remaining, true);
+    view.setUint32(at + RecordOffset.idleMs, idle, true);
+  }
+
+  /** Positive when the record at `at` is newer than the slot's: by (epoch, owner), then generation. */
+  compare(view: DataView, at: number, slot: number): number {
+    const words = this.#words;
+    const from = slot * RECORD_WORDS;
+    return (
+      view.getUint32(at + RecordOffset.epoch, true) - words[from + EPOCH] ||
+      view.getUint32(at + RecordOffset.owner, true) - words[from + OWNER] ||
+      view.getUint32(at + RecordOffset.generation, true) - words[from + GENERATION]
+    );
+  }
+
+  #startOver(): void {
+    this.#freeCount = 0;
+    this.#top = 0;
+  }
+
+  #cache(quota: Quota): Cache {
+    const cache = new Cache(this, this.#caches.length, quota);
+    this.#caches.push(cache);
+    return cache;
+  }
+}
