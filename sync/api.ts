@@ -117,6 +117,8 @@ export interface SyncEngine {
   /** Send what waits, then nothing any more; timers end. */
   stop(): void;
 
+  /** Say hello now: another node hears this one only from now on (a sealed link). */
+  greet(): void;
   /** A datagram that has come by this path of the link. Whatever it is, nothing is thrown. */
   receive(datagram: Uint8Array, path?: number): void;
   /** n struct splice_event of the kernel's ring, in their order. */

@@ -15,6 +15,7 @@ import { findMode, type Mode } from './modes.js';
 import { Outbox } from './outbox.js';
 import { Ownership } from './ownership.js';
 import type { Peer } from './peer.js';
+import type { LinkStats } from './ports.js';
 import { Store } from './store.js';
 import { HeaderFlag } from './wire.js';
 
@@ -143,6 +144,10 @@ export class Sync implements SyncEngine {
     this.#members.stop();
   }
 
+  greet(): void {
+    if (!this.#stopped) this.#members.sayHello(0);
+  }
+
   receive(datagram: Uint8Array, _path = 0): void {
     if (!this.#stopped) this.#inbox.receive(datagram);
   }
@@ -248,7 +253,7 @@ export class Sync implements SyncEngine {
       },
       network: {
         ...this.#outbox.counts,
-        ...this.#inbox.stats(),
+        ...withRejections(this.#inbox.stats(), this.#options.link.rejections?.() ?? {}),
         ...this.#members.counts,
       },
       ownership: { ...this.#ownership.counts, epoch: this.epoch },
@@ -315,6 +320,15 @@ export class Sync implements SyncEngine {
     this.#noticedAt.set(code, now);
     this.#options.events.notice(code, message);
   }
+}
+
+/** The link's own are added: to those of the same name, or beside them. */
+function withRejections(stats: LinkStats, rejections: LinkStats): LinkStats {
+  const sum: Record<string, number> = { ...stats };
+  for (const [name, count] of Object.entries(rejections)) {
+    sum[`rejected_${name}`] = (sum[`rejected_${name}`] ?? 0) + count;
+  }
+  return sum;
 }
 
 /** @throws SyncError OPTION */

@@ -39,4 +39,8 @@ export interface Link {
    */
   send(datagram: Uint8Array, path: number): boolean;
   stats(): LinkStats;
+  /** It seals what it carries: what it delivers has been written by a node that has the key, so. */
+  readonly sealed?: boolean;
+  /** Datagrams that it did not deliver, by the name of the reason (as Rejection in wire.ts). */
+  rejections?(): LinkStats;
 }

@@ -14,6 +14,10 @@ export const Type = {
   REPORT: 3,
   /** To one node or to all: send all that you own. */
   REQUEST: 4,
+  /** Sealed links only, never beyond the seal: prove that this session of yours lives. */
+  CHALLENGE: 5,
+  /** Likewise: the proof; or, to all, the offer of a session that may be challenged. */
+  PROOF: 6,
 } as const;
 
 export const HeaderFlag = {
@@ -28,7 +32,7 @@ export const HeaderFlag = {
 } as const;
 
 /** Every field of the header, in order. */
-const HEADER = {
+export const HEADER = {
   magic: u32(0),
   version: u8(4),
   type: u8(5),
