@@ -19,8 +19,9 @@ require_root() {
 }
 
 require_node() {
-  local major
-  major=$(node -p 'process.versions.node.split(".")[0]' 2>/dev/null) ||
-    missing "Node.js 20 or later is needed, and there is no 'node' in PATH."
-  [ "$major" -ge 20 ] || missing "Node.js 20 or later is needed, and this is $(node --version)."
+  local version
+  version=$(node -p 'const [a, b] = process.versions.node.split("."); a * 1000 + +b' 2>/dev/null) ||
+    missing "Node.js 20.15 or later is needed, and there is no 'node' in PATH."
+  [ "$version" -ge 20015 ] ||
+    missing "Node.js 20.15 or later is needed, and this is $(node --version)."
 }

@@ -33,6 +33,8 @@ export interface SyncOptions {
   readonly helloMs?: number;
   /** A peer that has not been heard for so long is dead. Default 3500. */
   readonly deadAfterMs?: number;
+  /** Highest version of the wire that this node speaks. Default: the newest. */
+  readonly versionMax?: number;
 }
 
 /** Called back from within the calls of SyncEngine, and from timers. */
@@ -58,6 +60,7 @@ export type NoticeCode =
   | 'lost-for-good' // a peer no longer has what was lost: a bulk has been requested
   | 'resend-overflow' // the resend queue is full: a live peer will need a bulk
   | 'cache-full' // HashLimit reached: records are not kept
+  | 'versions-apart' // a peer speaks no version that all others do
   | 'twin' // another node uses the same NodeName
   | 'incarnation-raised'; // the clock went back between two starts: the incarnation was corrected
 

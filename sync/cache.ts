@@ -168,6 +168,20 @@ export class Cache {
     this.#store.setMark(slot, mark, on);
   }
 
+  /** The slab, to be read only: the record of a slot begins at word `wordsAt(slot)`. */
+  get words(): Uint32Array {
+    return this.#store.words;
+  }
+
+  wordsAt(slot: number): number {
+    return this.#store.wordsAt(slot);
+  }
+
+  /** Milliseconds since the times of the record in the slab were right. */
+  age(slot: number): number {
+    return this.#store.age(slot);
+  }
+
   /** Copy the record, with remaining_ms and idle_ms as of now. */
   render(slot: number, view: DataView, at: number): void {
     this.#store.render(slot, view, at);

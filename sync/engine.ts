@@ -17,7 +17,7 @@ import { Ownership } from './ownership.js';
 import type { Peer } from './peer.js';
 import type { LinkStats } from './ports.js';
 import { Store } from './store.js';
-import { HeaderFlag } from './wire.js';
+import { HeaderFlag, WIRE_VERSION } from './wire.js';
 
 const DEFAULTS = {
   mode: 'FTFW',
@@ -28,6 +28,7 @@ const DEFAULTS = {
   startupMs: 2000,
   helloMs: 1000,
   deadAfterMs: 3500,
+  versionMax: WIRE_VERSION,
 };
 
 /** A datagram's worth of identities has to fit many times over. */
@@ -66,6 +67,8 @@ export class Sync implements SyncEngine {
       incarnation: () => this.#incarnation,
       epoch: () => this.#ownership.epoch,
       path: () => 0,
+      checksums: this.#options.versionMax > 1,
+      version: () => this.#members.version,
     };
     this.#outbox = new Outbox(sender, this.internal, {
       oldest: (sequence) => this.#mode.oldest(sequence),
@@ -108,6 +111,10 @@ export class Sync implements SyncEngine {
     });
     this.#inbox = new Inbox({
       node: options.node,
+      reading: {
+        versionMax: this.#options.versionMax,
+        checksums: this.#options.versionMax > 1 && !options.link.sealed,
+      },
       members: this.#members,
       ownership: this.#ownership,
       mode: this.#mode,
@@ -340,6 +347,7 @@ function check(options: Required<SyncOptions>): void {
     ['startupMs', 0],
     ['helloMs', 1],
     ['deadAfterMs', 1],
+    ['versionMax', 1],
   ];
   for (const [name, minimum] of least) {
     if ((options[name] as number) >= minimum) continue;

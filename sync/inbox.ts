@@ -9,20 +9,26 @@ import type { Members } from './members.js';
 import type { Mode } from './modes.js';
 import type { Ownership } from './ownership.js';
 import type { Peer } from './peer.js';
+import { RECORD_WORDS } from './store.js';
+import { FIRST_ONLY } from './versions.js';
 import {
+  contextOf,
   type Datagram,
   HeaderFlag,
   NAME_MAX,
   parse,
   REJECTIONS,
+  type Reading,
   type Rejection,
   readU64,
   Segment,
   Type,
+  unpack,
 } from './wire.js';
 
 export interface InboxHost {
   readonly node: number;
+  readonly reading: Reading;
   readonly members: Members;
   readonly ownership: Ownership;
   readonly mode: Mode;
@@ -45,7 +51,12 @@ export class Inbox {
     'rx_gone',
     'rx_overheard', // to another node: only its header was used
     'rx_unknown_segments',
+    'rx_version_1',
+    'rx_version_2',
   );
+  /** A compact record, in full. */
+  readonly #words = new Uint32Array(RECORD_WORDS);
+  readonly #record = new DataView(this.#words.buffer);
   readonly #rejections = counts<Rejection>(...REJECTIONS);
 
   constructor(host: InboxHost) {
@@ -55,7 +66,7 @@ export class Inbox {
   receive(bytes: Uint8Array): void {
     this.#counts.rx_datagrams++;
     this.#counts.rx_octets += bytes.length;
-    const rejection = this.#take(parse(bytes));
+    const rejection = this.#take(parse(bytes, this.#host.reading));
     if (rejection) this.#rejections[rejection]++;
   }
 
@@ -75,6 +86,7 @@ export class Inbox {
     const peer = members.hear(header);
     if (typeof peer === 'string') return peer;
     this.#counts.rx_unknown_segments += datagram.unknown;
+    this.#counts[`rx_version_${header.version as 1 | 2}`]++;
     ownership.noteEpoch(header.epoch);
     const rejection = this.#dispatch(peer, datagram);
     members.tryReconcile(peer);
@@ -112,9 +124,14 @@ export class Inbox {
     return undefined;
   }
 
-  #item(peer: Peer, { view, header }: Datagram, type: number, at: number): void {
+  #item(peer: Peer, datagram: Datagram, type: number, at: number): void {
     const { ownership, members } = this.#host;
-    if (type === Segment.RECORD) {
+    const { view, header } = datagram;
+    if (type === Segment.RECORD4 || type === Segment.RECORD6) {
+      this.#counts.rx_records++;
+      this.#expand(datagram, type, at);
+      ownership.claimed(peer, this.#record, 0, header.sequence);
+    } else if (type === Segment.RECORD) {
       this.#counts.rx_records++;
       ownership.claimed(peer, view, at, header.sequence);
     } else if (type === Segment.GONE) {
@@ -125,12 +142,20 @@ export class Inbox {
     }
   }
 
+  #expand({ header, view, contexts }: Datagram, type: number, at: number): void {
+    const context = contexts[contextOf(view, at)];
+    unpack(view, at, type === Segment.RECORD4, context, header.sender, this.#words);
+  }
+
   #hello(peer: Peer, { header, segments, bytes, view }: Datagram): Rejection | undefined {
+    let versions = FIRST_ONLY;
     for (const { type, at, count, size } of segments) {
       if (type === Segment.NAME) {
         const name = String.fromCharCode(...bytes.subarray(at, at + count));
         if (count === 0 || count > NAME_MAX || nodeId(name) !== peer.node) return 'name';
         peer.name = name;
+      } else if (type === Segment.VERSIONS && count > 0) {
+        versions = { lowest: bytes[at], highest: bytes[at + 1] };
       } else if (type === Segment.KNOWN) {
         for (let item = at; item < at + count * size; item += size) {
           if (view.getUint32(item, true) !== this.#host.node) continue;
@@ -138,6 +163,7 @@ export class Inbox {
         }
       }
     }
+    this.#host.members.speaks(peer, versions);
     if (header.flags & HeaderFlag.LEAVING) this.#host.members.leaving(peer);
     return undefined;
   }

@@ -9,7 +9,16 @@ import type { Mode } from './modes.js';
 import type { Outbox } from './outbox.js';
 import { Peer } from './peer.js';
 import type { Timer } from './ports.js';
-import { type Header, HeaderFlag, type Rejection, Segment, Type, writeU64 } from './wire.js';
+import { common, type Versions } from './versions.js';
+import {
+  HELLO_VERSION,
+  type Header,
+  HeaderFlag,
+  type Rejection,
+  Segment,
+  Type,
+  writeU64,
+} from './wire.js';
 
 /** Nodes on one link at most; whoever comes later is counted and not heard. */
 const PEERS_MAX = 64;
@@ -70,6 +79,11 @@ export class Members {
     for (const peer of this.byNode.values()) if (peer.alive) yield peer;
   }
 
+  /** The version in which everybody who is alive can read this node. */
+  get version(): number {
+    return common(this.#host.options.versionMax, this.live());
+  }
+
   /** The peer that sent this, made or started anew if need be; or why it is not listened to. */
   hear(header: Header): Peer | Rejection {
     const now = this.#host.options.clock.now();
@@ -91,6 +105,17 @@ export class Members {
     return peer;
   }
 
+  /** A HELLO says which versions the sender speaks. */
+  speaks(peer: Peer, versions: Versions): void {
+    peer.versions = versions;
+    const { version } = this;
+    if (versions.lowest <= version) return;
+    this.#host.notice(
+      'versions-apart',
+      `${peer.name} does not speak version ${version} of the wire, which is the highest of all others: it does not hear this node`,
+    );
+  }
+
   /** A HELLO may say that the sender stops. */
   leaving(peer: Peer): void {
     if (peer.alive) this.#die(peer);
@@ -101,6 +126,11 @@ export class Members {
     outbox.control(Type.HELLO, { flags }, (writer) => {
       for (const character of options.name) {
         writer.bytes[writer.item(Segment.NAME)] = character.charCodeAt(0);
+      }
+      if (options.versionMax > HELLO_VERSION) {
+        const at = writer.item(Segment.VERSIONS);
+        writer.bytes[at] = HELLO_VERSION;
+        writer.bytes[at + 1] = options.versionMax;
       }
       for (const peer of this.byNode.values()) {
         if (!writer.fits(Segment.KNOWN)) return;

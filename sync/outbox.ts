@@ -9,8 +9,10 @@ import { IDENTITY_SIZE, Identity } from './identity.js';
 import type { Link } from './ports.js';
 import type { Claim } from './tombstones.js';
 import {
+  compressible,
   GONE_EPOCH,
   GONE_OWNER,
+  HELLO_VERSION,
   type Header,
   HeaderFlag,
   Segment,
@@ -32,10 +34,14 @@ export interface Retention {
 export interface Sender {
   readonly node: number;
   readonly link: Link;
+  /** Of datagrams that are not sealed. */
+  readonly checksums: boolean;
   incarnation(): number;
   epoch(): number;
   /** The path that is in use. */
   path(): number;
+  /** The version to write, HELLO aside. */
+  version(): number;
 }
 
 export class Outbox {
@@ -45,6 +51,8 @@ export class Outbox {
   readonly #data: Writer;
   readonly #control: Writer;
   readonly #key = new Identity();
+  /** That the datagram under way is written in. */
+  #version = 0;
   #sequence = 0;
   #repairs: number[] = [];
   /** First datagram that carries content of the repair under way. */
@@ -61,14 +69,17 @@ export class Outbox {
     'tx_report',
     'tx_request',
     'tx_refused',
+    'tx_version_1',
+    'tx_version_2',
   );
 
   constructor(sender: Sender, internal: Cache, retention: Retention) {
     this.#sender = sender;
     this.#internal = internal;
     this.#retention = retention;
-    this.#data = new Writer(sender.link.mtu);
-    this.#control = new Writer(sender.link.mtu);
+    const checksums = sender.checksums && !sender.link.sealed;
+    this.#data = new Writer(sender.link.mtu, checksums);
+    this.#control = new Writer(sender.link.mtu, checksums);
   }
 
   /** Highest sequence that has been sent. */
@@ -78,8 +89,10 @@ export class Outbox {
 
   /** Say the present state of a record of ours. */
   record(slot: number): void {
-    const at = this.#room(Segment.RECORD);
-    this.#internal.render(slot, this.#data.view, at);
+    if (!this.#compact(slot)) {
+      const at = this.#room(Segment.RECORD);
+      this.#internal.render(slot, this.#data.view, at);
+    }
     this.#internal.setSequence(slot, this.#sequence + 1, 0);
     this.#retention.keep(this.#internal.identity(slot, this.#key));
     this.counts.tx_records++;
@@ -136,7 +149,7 @@ export class Outbox {
     this.#continued = false;
     this.#retention.sent(sequence, repairs);
     this.counts.tx_data++;
-    this.#send(this.#data, { type: Type.DATA, flags });
+    this.#send(this.#data, { type: Type.DATA, flags, version: this.#version });
   }
 
   /** A datagram outside of the stream, to one node or (receiver 0) to all. */
@@ -146,10 +159,11 @@ export class Outbox {
     if (type === Type.HELLO) this.counts.tx_hello++;
     else if (type === Type.REPORT) this.counts.tx_report++;
     else this.counts.tx_request++;
-    this.#send(this.#control, { ...fields, type });
+    const version = type === Type.HELLO ? HELLO_VERSION : this.#sender.version();
+    this.#send(this.#control, { ...fields, type, version });
   }
 
-  #send(writer: Writer, fields: Partial<Header> & { type: number }): void {
+  #send(writer: Writer, fields: Partial<Header> & { type: number; version: number }): void {
     const datagram = writer.finish({
       ...fields,
       sender: this.#sender.node,
@@ -161,14 +175,35 @@ export class Outbox {
     if (this.#sender.link.send(datagram, this.#sender.path())) {
       this.counts.tx_datagrams++;
       this.counts.tx_octets += datagram.length;
+      this.counts[`tx_version_${fields.version as 1 | 2}`]++;
     } else {
       this.counts.tx_refused++;
     }
   }
 
+  /** False: the version or the record does not allow it. */
+  #compact(slot: number): boolean {
+    if (this.#begun() < 2) return false;
+    const { words } = this.#internal;
+    const at = this.#internal.wordsAt(slot);
+    if (!compressible(words, at, this.#sender.node)) return false;
+    const age = this.#internal.age(slot);
+    if (this.#data.compact(words, at, age)) return true;
+    this.flush();
+    this.#begun();
+    return this.#data.compact(words, at, age);
+  }
+
   #room(type: number): number {
     if (!this.#data.fits(type)) this.flush();
+    this.#begun();
     return this.#data.item(type);
+  }
+
+  /** The version of the datagram under way: it is chosen when the datagram begins. */
+  #begun(): number {
+    if (this.#data.empty) this.#version = this.#sender.version();
+    return this.#version;
   }
 }
 

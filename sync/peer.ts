@@ -2,6 +2,7 @@
 import type { PeerInfo } from './api.js';
 import type { Cache } from './cache.js';
 import { Graves } from './graves.js';
+import { FIRST_ONLY, type Versions } from './versions.js';
 import { ReceiveWindow } from './window.js';
 
 /** A bulk has ended: what it did not list goes, once all up to `end` has come. */
@@ -15,6 +16,8 @@ export class Peer {
   name: string;
   incarnation = 0;
   alive = true;
+  /** Of the wire, that it speaks: as it has said itself, or as what has come of it shows. */
+  versions: Versions = FIRST_ONLY;
   heardAt: number;
   /** What it owns. */
   readonly cache: Cache;
@@ -56,6 +59,7 @@ export class Peer {
    */
   restart(incarnation: number, base: number, now: number): void {
     this.incarnation = incarnation;
+    this.versions = FIRST_ONLY;
     this.window = new ReceiveWindow(base);
     this.graves.clear();
     this.stream++;

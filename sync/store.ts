@@ -13,6 +13,7 @@
 import { RECORD_SIZE, RecordOffset } from '../kernel/record/layout.js';
 import { Cache } from './cache.js';
 import { Identity, Index } from './identity.js';
+import { idleAfter, remainingAfter } from './times.js';
 
 export const RECORD_WORDS = RECORD_SIZE / 4;
 const EPOCH = RecordOffset.epoch / 4;
@@ -41,7 +42,8 @@ export class Store {
   /** What this node owns. */
   readonly internal: Cache;
   readonly #now: () => number;
-  readonly #words: Uint32Array;
+  /** The slab: a slot's record begins at word slot * RECORD_WORDS. To be read only. */
+  readonly words: Uint32Array;
   readonly #index: Index;
   /** Local time at which a slot's record was rendered. */
   readonly #stamps: Float64Array;
@@ -65,8 +67,8 @@ export class Store {
   constructor(limit: number, now: () => number) {
     const slots = 2 * limit;
     this.#now = now;
-    this.#words = new Uint32Array(slots * RECORD_WORDS);
-    this.#index = new Index(this.#words, RECORD_WORDS, slots);
+    this.words = new Uint32Array(slots * RECORD_WORDS);
+    this.#index = new Index(this.words, RECORD_WORDS, slots);
     this.#stamps = new Float64Array(slots);
     this.#sequences = new Float64Array(slots);
     this.#streams = new Uint32Array(slots);
@@ -125,7 +127,7 @@ export class Store {
 
   /** The record at `at` in the place of the one in the slot, whose identity it has. */
   write(slot: number, view: DataView, at: number): void {
-    const words = this.#words;
+    const words = this.words;
     const end = (slot + 1) * RECORD_WORDS;
     for (let to = slot * RECORD_WORDS; to < end; to++, at += 4) {
       words[to] = view.getUint32(at, true);
@@ -149,19 +151,19 @@ export class Store {
   }
 
   identity(slot: number, into: Identity): Identity {
-    return into.loadWords(this.#words, slot * RECORD_WORDS);
+    return into.loadWords(this.words, slot * RECORD_WORDS);
   }
 
   epoch(slot: number): number {
-    return this.#words[slot * RECORD_WORDS + EPOCH];
+    return this.words[slot * RECORD_WORDS + EPOCH];
   }
 
   owner(slot: number): number {
-    return this.#words[slot * RECORD_WORDS + OWNER];
+    return this.words[slot * RECORD_WORDS + OWNER];
   }
 
   origin(slot: number): number {
-    return this.#words[slot * RECORD_WORDS + ORIGIN];
+    return this.words[slot * RECORD_WORDS + ORIGIN];
   }
 
   sequence(slot: number): number {
@@ -191,23 +193,32 @@ export class Store {
     for (let slot = 0; slot < this.#top; slot++) this.#marks[slot] &= ~mark;
   }
 
+  wordsAt(slot: number): number {
+    return slot * RECORD_WORDS;
+  }
+
+  /** Milliseconds since the record's times were right. */
+  age(slot: number): number {
+    return Math.max(0, Math.floor(this.#now() - this.#stamps[slot]));
+  }
+
   /** Copy the record, with remaining_ms and idle_ms as of now. */
   render(slot: number, view: DataView, at: number): void {
-    const words = this.#words;
+    const words = this.words;
     const from = slot * RECORD_WORDS;
     for (let word = 0; word < RECORD_WORDS; word++) {
       view.setUint32(at + 4 * word, words[from + word], true);
     }
-    const elapsed = Math.max(0, Math.floor(this.#now() - this.#stamps[slot]));
-    const remaining = Math.max(0, words[from + REMAINING] - elapsed);
-    const idle = Math.min(0xffffffff, words[from + IDLE] + elapsed);
+    const elapsed = this.age(slot);
+    const remaining = remainingAfter(words[from + REMAINING], elapsed);
+    const idle = idleAfter(words[from + IDLE], elapsed);
     view.setUint32(at + RecordOffset.remainingMs, remaining, true);
     view.setUint32(at + RecordOffset.idleMs, idle, true);
   }
 
   /** Positive when the record at `at` is newer than the slot's: by (epoch, owner), then generation. */
   compare(view: DataView, at: number, slot: number): number {
-    const words = this.#words;
+    const words = this.words;
     const from = slot * RECORD_WORDS;
     return (
       view.getUint32(at + RecordOffset.epoch, true) - words[from + EPOCH] ||

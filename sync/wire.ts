@@ -5,9 +5,20 @@
  * Both are tables here. Parsing gives a value or a named rejection; it does not throw and does not
  * read past the end, and nothing is applied before the whole datagram has been found sound.
  */
+export { checksum } from './wire/checksum.js';
+export { compressible, contextOf, unpack } from './wire/compact.js';
 export { readU64, writeU64 } from './wire/fields.js';
-export { HEADER_SIZE, type Header, HeaderFlag, MAGIC, Type, WIRE_VERSION } from './wire/header.js';
-export { type Datagram, parse, type SegmentView } from './wire/parse.js';
+export {
+  HEADER_SIZE,
+  HELLO_VERSION,
+  type Header,
+  HeaderFlag,
+  MAGIC,
+  NONCE_AT,
+  Type,
+  WIRE_VERSION,
+} from './wire/header.js';
+export { type Datagram, parse, type Reading, type SegmentView } from './wire/parse.js';
 export { REJECTIONS, type Rejection } from './wire/rejections.js';
 export { GONE_EPOCH, GONE_OWNER, NAME_MAX, SEGMENT_SIZE, Segment } from './wire/segments.js';
 export { Writer } from './wire/writer.js';

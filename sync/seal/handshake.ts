@@ -4,7 +4,7 @@
  *   CHALLENGE  to one node: | salt of its session, 16 | challenge, 16 |
  *   PROOF      to the one who asked: | challenge, 16 |; to all (receiver 0): zeros, an offer
  */
-import { HEADER, HEADER_SIZE, MAGIC, Type, WIRE_VERSION } from '../wire/header.js';
+import { HEADER, HEADER_SIZE, HELLO_VERSION, MAGIC, Type } from '../wire/header.js';
 import { SALT_SIZE } from './box.js';
 import { same } from './octets.js';
 
@@ -44,7 +44,7 @@ export class Handshake {
   #finish(type: number, receiver: number, length: number): Uint8Array {
     const fields = {
       magic: MAGIC,
-      version: WIRE_VERSION,
+      version: HELLO_VERSION,
       type,
       sender: this.#node,
       receiver,

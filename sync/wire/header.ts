@@ -3,7 +3,10 @@ import { type Field, u8, u16, u32, u64 } from './fields.js';
 import type { Rejection } from './rejections.js';
 
 export const MAGIC = 0x434c5053; // "SPLC"
-export const WIRE_VERSION = 1;
+/** The highest that is spoken here. */
+export const WIRE_VERSION = 2;
+/** HELLO is of this version for ever, so that every node can read it of every other one. */
+export const HELLO_VERSION = 1;
 
 export const Type = {
   /** Keep-alive: who the sender is, and the highest sequence that it has sent. */
@@ -31,6 +34,18 @@ export const HeaderFlag = {
   LEAVING: 0x08,
 } as const;
 
+/** The lowest version of a datagram of each type. */
+const SINCE: Readonly<Record<number, number>> = {
+  [Type.HELLO]: 1,
+  [Type.DATA]: 1,
+  [Type.REPORT]: 1,
+  [Type.REQUEST]: 1,
+};
+
+export const HEADER_SIZE = 72;
+/** The last eight octets of the header. */
+export const NONCE_AT = HEADER_SIZE - 8;
+
 /** Every field of the header, in order. */
 export const HEADER = {
   magic: u32(0),
@@ -56,23 +71,34 @@ export const HEADER = {
   epoch: u32(56),
   /** Octets after the header. */
   length: u16(60),
-  /** Zero, not looked at: room for the nonce of a sealed datagram. */
+  /** Zero, not looked at. */
   reserved: u16(62),
-  nonce: u64(64),
+  /** Of a sealed datagram; else its checksum. */
+  nonce: u64(NONCE_AT),
 } satisfies Record<string, Field>;
 
-export const HEADER_SIZE = 72;
 export type HeaderName = keyof typeof HEADER;
 export type Header = Record<HeaderName, number>;
 export const HEADER_FIELDS = Object.entries(HEADER) as [HeaderName, Field][];
 
-/** Of a datagram of `size` octets. */
-export function checkHeader(header: Header, size: number): Rejection | undefined {
+/** Of a datagram of `size` octets, for a reader of versions up to `versionMax`. */
+export function checkHeader(
+  header: Header,
+  size: number,
+  versionMax: number,
+): Rejection | undefined {
+  const { version, type } = header;
   if (header.magic !== MAGIC) return 'magic';
-  if (header.version !== WIRE_VERSION) return 'version';
-  if (header.type < Type.HELLO || header.type > Type.REQUEST) return 'type';
+  if (version === 0 || version > versionMax) return 'version';
+  if (SINCE[type] === undefined || SINCE[type] > version) return 'type';
+  if (type === Type.HELLO && version !== HELLO_VERSION) return 'version';
   if (header.key !== 0) return 'key';
   if (header.length !== size - HEADER_SIZE) return 'length';
+  return undefined;
+}
+
+/** What the fields say, once they are known to be as they were sent. */
+export function checkFields(header: Header): Rejection | undefined {
   if (header.sender === 0) return 'sender';
   const { incarnation, receiverIncarnation, sequence, oldest, ack } = header;
   const numbers = incarnation + receiverIncarnation + sequence + oldest + ack;

@@ -1,5 +1,14 @@
 /** From octets to a datagram: a value or a named rejection, and no step past the end. */
-import { checkHeader, HEADER_FIELDS, HEADER_SIZE, type Header } from './header.js';
+import { checksum } from './checksum.js';
+import {
+  checkFields,
+  checkHeader,
+  HEADER_FIELDS,
+  HEADER_SIZE,
+  type Header,
+  Type,
+  WIRE_VERSION,
+} from './header.js';
 import type { Rejection } from './rejections.js';
 import { RULES, SEGMENT_SIZE } from './segments.js';
 
@@ -16,22 +25,48 @@ export interface Datagram {
   readonly header: Header;
   readonly bytes: Uint8Array;
   readonly view: DataView;
-  readonly segments: readonly SegmentView[];
+  readonly segments: SegmentView[];
+  /** Where its CONTEXT items are, in their order. */
+  readonly contexts: number[];
   /** Segments of a type that this version does not know: skipped. */
-  readonly unknown: number;
+  unknown: number;
 }
 
+/** How a node reads. */
+export interface Reading {
+  /** The highest version that it speaks. */
+  readonly versionMax: number;
+  /** Are checksums looked at? Not on a link that authenticates what it carries. */
+  readonly checksums: boolean;
+}
+
+const LATEST: Reading = { versionMax: WIRE_VERSION, checksums: true };
+
 /** The datagram, sound from end to end, or why not. */
-export function parse(bytes: Uint8Array): Datagram | Rejection {
+export function parse(bytes: Uint8Array, reading: Reading = LATEST): Datagram | Rejection {
+  const { versionMax } = reading;
   if (bytes.byteLength < HEADER_SIZE) return 'short';
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const header = {} as Header;
   for (const [name, field] of HEADER_FIELDS) header[name] = field.read(view, field.at);
-  const wrong = checkHeader(header, bytes.byteLength);
+  const wrong =
+    checkHeader(header, bytes.byteLength, versionMax) ??
+    (reading.checksums ? checkChecksum(header, bytes) : undefined) ??
+    checkFields(header);
   if (wrong) return wrong;
+  const datagram: Datagram = { header, bytes, view, segments: [], contexts: [], unknown: 0 };
+  // what a HELLO may carry does not depend on its version, which never changes
+  return walk(datagram, header.type === Type.HELLO ? versionMax : header.version) ?? datagram;
+}
 
-  const segments: SegmentView[] = [];
-  let unknown = 0;
+/** Version 1 had no checksum: there, zero is none. */
+function checkChecksum(header: Header, bytes: Uint8Array): Rejection | undefined {
+  if (header.version === 1 && header.nonce === 0) return undefined;
+  return header.nonce === checksum(bytes) ? undefined : 'crc';
+}
+
+function walk(datagram: Datagram, version: number): Rejection | undefined {
+  const { bytes, view, header } = datagram;
   for (let at = HEADER_SIZE; at < bytes.byteLength; ) {
     if (bytes.byteLength - at < SEGMENT_SIZE) return 'segment';
     const type = bytes[at];
@@ -40,18 +75,18 @@ export function parse(bytes: Uint8Array): Datagram | Rejection {
     at += SEGMENT_SIZE;
     if (octets > bytes.byteLength - at) return 'segment';
     const rule = RULES[type];
-    if (rule === undefined) {
-      unknown++;
+    if (rule === undefined || (rule.since ?? 1) > version) {
+      datagram.unknown++;
     } else {
       if (octets !== count * rule.size) return 'segment';
       if (!rule.within.includes(header.type)) return 'segment_place';
       for (let item = 0; rule.check && item < count; item++) {
-        const fault = rule.check(header, bytes, view, at + item * rule.size);
-        if (fault) return fault as Rejection;
+        const fault = rule.check(datagram, at + item * rule.size);
+        if (fault) return fault;
       }
-      segments.push({ type, count, at, size: rule.size });
+      datagram.segments.push({ type, count, at, size: rule.size });
     }
     at += octets;
   }
-  return { header, bytes, view, segments, unknown };
+  return undefined;
 }

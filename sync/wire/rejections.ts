@@ -6,6 +6,7 @@ export const REJECTIONS = [
   'type', // no such type of datagram
   'key', // sealed, and there is no such key
   'length', // the length in the header is not the datagram's
+  'crc', // not as it was sent: the checksum is another one
   'range', // a number above 2^53, or a range that ends before it begins
   'sender', // node 0 does not exist
   'segment', // a segment ends after the datagram, or its size is not that of its items
@@ -13,6 +14,7 @@ export const REJECTIONS = [
   'record_version',
   'record_owner', // a record that is not the sender's
   'record_origin', // an identity without an origin
+  'record_context', // a compact record without its context, or too many contexts
   'record_state', // a splice that cannot live on another node
   'repairs_future', // repairs what comes after it
   'name', // not a NodeName, or not the one of the sender's id

@@ -1,9 +1,17 @@
 /** The segments of a datagram: what each is, where it may stand, and what makes an item of it sound. */
 import { RECORD_SIZE, RECORD_VERSION, RecordOffset, State } from '../../kernel/record/layout.js';
-import { word } from '../cache.js';
 import { IDENTITY_SIZE } from '../identity.js';
+import {
+  CONTEXT_ORIGIN,
+  CONTEXT_SIZE,
+  CONTEXTS_MAX,
+  contextOf,
+  RECORD4_SIZE,
+  RECORD6_SIZE,
+} from './compact.js';
 import { readU64 } from './fields.js';
-import { type Header, Type } from './header.js';
+import { Type } from './header.js';
+import type { Datagram } from './parse.js';
 import type { Rejection } from './rejections.js';
 
 /** Octets before the items: type, count, octets of all items. */
@@ -26,6 +34,14 @@ export const Segment = {
   NAME: 7,
   /** HELLO: node id, zero, incarnation under which the sender knows that node. */
   KNOWN: 8,
+  /** HELLO: the lowest and the highest version that the sender speaks. */
+  VERSIONS: 9,
+  /** What the compact records after it have in common. */
+  CONTEXT: 13,
+  /** A record in the compact form, with IPv4 on both legs. */
+  RECORD4: 14,
+  /** A record in the compact form. */
+  RECORD6: 15,
 } as const;
 
 /** Inside a GONE item: the claim under which the splice has ended. */
@@ -38,13 +54,17 @@ const NAME_CHARACTER = Array.from({ length: 256 }, (_, code) =>
 );
 
 export interface SegmentRule {
+  /** Octets of an item. */
   readonly size: number;
   /** Types of datagram that may carry it. */
   readonly within: readonly number[];
-  check?(header: Header, bytes: Uint8Array, view: DataView, at: number): Rejection | undefined;
+  /** The version that brought it: to earlier ones it is unknown. Default 1. */
+  readonly since?: number;
+  /** Of the item at `at`. What the datagram has said before it can be relied on. */
+  check?(datagram: Datagram, at: number): Rejection | undefined;
 }
 
-const wholeNumbers = (_: Header, __: Uint8Array, view: DataView, at: number) =>
+const wholeNumbers = ({ view }: Datagram, at: number) =>
   Number.isNaN(readU64(view, at)) || Number.isNaN(readU64(view, at + 8)) ? 'range' : undefined;
 
 export const RULES: Readonly<Record<number, SegmentRule>> = {
@@ -52,41 +72,61 @@ export const RULES: Readonly<Record<number, SegmentRule>> = {
   [Segment.GONE]: {
     size: GONE_SIZE,
     within: [Type.DATA],
-    check: (_, __, view, at) =>
+    check: ({ view }, at) =>
       view.getUint32(at + RecordOffset.origin, true) === 0 ? 'record_origin' : undefined,
   },
   [Segment.BULK_END]: { size: 16, within: [Type.DATA], check: wholeNumbers },
   [Segment.REPAIRS]: {
     size: 8,
     within: [Type.DATA],
-    check: (header, _, view, at) =>
+    check: ({ header, view }, at) =>
       readU64(view, at) < header.sequence ? undefined : 'repairs_future',
   },
   [Segment.FOLLOWED]: { size: 16, within: [Type.REPORT], check: wholeNumbers },
   [Segment.MISSING]: {
     size: 16,
     within: [Type.REPORT],
-    check: (_, __, view, at) => (readU64(view, at) <= readU64(view, at + 8) ? undefined : 'range'),
+    check: ({ view }, at) => (readU64(view, at) <= readU64(view, at + 8) ? undefined : 'range'),
   },
   [Segment.NAME]: {
     size: 1,
     within: [Type.HELLO],
-    check: (_, bytes, __, at) => (NAME_CHARACTER[bytes[at]] ? undefined : 'name'),
+    check: ({ bytes }, at) => (NAME_CHARACTER[bytes[at]] ? undefined : 'name'),
   },
   [Segment.KNOWN]: {
     size: 16,
     within: [Type.HELLO],
-    check: (_, __, view, at) => (Number.isNaN(readU64(view, at + 8)) ? 'range' : undefined),
+    check: ({ view }, at) => (Number.isNaN(readU64(view, at + 8)) ? 'range' : undefined),
   },
+  [Segment.VERSIONS]: {
+    size: 2,
+    within: [Type.HELLO],
+    since: 2,
+    check: ({ bytes }, at) => (bytes[at] > 0 && bytes[at] <= bytes[at + 1] ? undefined : 'range'),
+  },
+  [Segment.CONTEXT]: { size: CONTEXT_SIZE, within: [Type.DATA], since: 2, check: checkContext },
+  [Segment.RECORD4]: { size: RECORD4_SIZE, within: [Type.DATA], since: 2, check: checkCompact },
+  [Segment.RECORD6]: { size: RECORD6_SIZE, within: [Type.DATA], since: 2, check: checkCompact },
 };
 
-function checkRecord(header: Header, bytes: Uint8Array, _: DataView, at: number) {
+function checkRecord({ header, bytes, view }: Datagram, at: number) {
   if (bytes[at + RecordOffset.version] !== RECORD_VERSION) return 'record_version';
-  if (word(bytes, at + RecordOffset.owner) !== header.sender) return 'record_owner';
-  if (word(bytes, at + RecordOffset.origin) === 0) return 'record_origin';
+  if (view.getUint32(at + RecordOffset.owner, true) !== header.sender) return 'record_owner';
+  if (view.getUint32(at + RecordOffset.origin, true) === 0) return 'record_origin';
   for (let leg = 0; leg < 2; leg++) {
     const state = bytes[at + RecordOffset.state + leg];
     if (state < State.SPLICED || state > State.TIMEWAIT) return 'record_state';
   }
   return undefined;
+}
+
+function checkContext({ view, contexts }: Datagram, at: number) {
+  if (view.getUint32(at + CONTEXT_ORIGIN, true) === 0) return 'record_origin';
+  if (contexts.length >= CONTEXTS_MAX) return 'record_context';
+  contexts.push(at);
+  return undefined;
+}
+
+function checkCompact({ view, contexts }: Datagram, at: number) {
+  return contextOf(view, at) < contexts.length ? undefined : 'record_context';
 }

@@ -1,16 +1,34 @@
-import { HEADER_FIELDS, HEADER_SIZE, type Header, MAGIC, WIRE_VERSION } from './header.js';
-import { RULES, SEGMENT_SIZE } from './segments.js';
+import { checksum } from './checksum.js';
+import { bothIpv4, CONTEXT_SIZE, Contexts, pack } from './compact.js';
+import {
+  HEADER_FIELDS,
+  HEADER_SIZE,
+  HELLO_VERSION,
+  type Header,
+  MAGIC,
+  NONCE_AT,
+  Type,
+  WIRE_VERSION,
+} from './header.js';
+import { RULES, SEGMENT_SIZE, Segment } from './segments.js';
+
+/** What the header can say of the length. */
+const LENGTH_MAX = 0xffff;
 
 /** One datagram being written. The buffer is used again for the next one. */
 export class Writer {
   readonly bytes: Uint8Array;
   readonly view: DataView;
+  readonly #checksums: boolean;
+  readonly #contexts = new Contexts();
   #at = HEADER_SIZE;
   #segment = 0;
 
-  constructor(mtu: number) {
-    this.bytes = new Uint8Array(mtu);
+  /** @param checksums whether a datagram gets its CRC-32 */
+  constructor(mtu: number, checksums = true) {
+    this.bytes = new Uint8Array(Math.min(mtu, HEADER_SIZE + LENGTH_MAX));
     this.view = new DataView(this.bytes.buffer);
+    this.#checksums = checksums;
   }
 
   get empty(): boolean {
@@ -44,20 +62,43 @@ export class Writer {
     return at;
   }
 
+  /**
+   * One more record in the compact form, which must be able to say it (`compressible`). False: it, or
+   * the context that it would need, does not fit.
+   * @param words a record begins at word `at`
+   * @param elapsed ms since its times were right
+   */
+  compact(words: Uint32Array, at: number, elapsed: number): boolean {
+    const short = bothIpv4(words, at);
+    const type = short ? Segment.RECORD4 : Segment.RECORD6;
+    let context = this.#contexts.find(words, at);
+    if (context < 0) {
+      const needed = CONTEXT_SIZE + SEGMENT_SIZE + RULES[type].size;
+      if (this.#contexts.full || this.left < needed) return false;
+      context = this.#contexts.add(words, at, this.view, this.item(Segment.CONTEXT));
+    } else if (!this.fits(type)) {
+      return false;
+    }
+    pack(words, at, this.view, this.item(type), short, context, elapsed);
+    return true;
+  }
+
   /** The finished datagram, valid until the next item is written. */
   finish(fields: Partial<Header> & { type: number; sender: number }): Uint8Array {
-    const header = {
+    const header: Partial<Header> = {
+      version: fields.type === Type.HELLO ? HELLO_VERSION : WIRE_VERSION,
       ...fields,
       magic: MAGIC,
-      version: WIRE_VERSION,
       length: this.#at - HEADER_SIZE,
     };
     for (const [name, field] of HEADER_FIELDS) {
-      field.write(this.view, field.at, (header as Partial<Header>)[name] ?? 0);
+      field.write(this.view, field.at, header[name] ?? 0);
     }
     const datagram = this.bytes.subarray(0, this.#at);
+    if (this.#checksums) this.view.setUint32(NONCE_AT, checksum(datagram), true);
     this.#at = HEADER_SIZE;
     this.#segment = 0;
+    this.#contexts.clear();
     return datagram;
   }
 

@@ -15,7 +15,7 @@ export function key(id: number, material = id): SealKey {
 
 /** A datagram as an engine would send it; its text is told from others by what it says. */
 export function datagram(sender: number, text: string): Uint8Array {
-  const writer = new Writer(MTU);
+  const writer = new Writer(MTU, false);
   for (const character of text) {
     writer.bytes[writer.item(Segment.NAME)] = character.charCodeAt(0);
   }

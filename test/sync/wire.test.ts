@@ -4,7 +4,9 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { RECORD_SIZE, RecordOffset } from '../../kernel/record/layout.js';
 import {
+  checksum,
   HEADER_SIZE,
+  NONCE_AT,
   parse,
   REJECTIONS,
   SEGMENT_SIZE,
@@ -18,10 +20,13 @@ import { content, generator, type Node, World } from './world.js';
 
 const wire = suite('wire');
 
-/** A running pair, and a sound DATA datagram of a's with two records, which b has not seen yet. */
-function scene(): { world: World; a: Node; b: Node; data: Uint8Array } {
+/**
+ * A running pair, and a sound DATA datagram of a's with two records, which b has not seen yet.
+ * @param version that a speaks
+ */
+function scene(version = 2): { world: World; a: Node; b: Node; data: Uint8Array } {
   const world = new World(1);
-  const a = world.node('lb-a');
+  const a = world.node('lb-a', { versionMax: version });
   const b = world.node('lb-b');
   a.engine.start();
   b.engine.start();
@@ -33,19 +38,29 @@ function scene(): { world: World; a: Node; b: Node; data: Uint8Array } {
   return { world, a, b, data: world.recording[0] };
 }
 
+/** Changed by somebody who knows how checksums are made. */
 function patched(datagram: Uint8Array, patch: (view: DataView) => void): Uint8Array {
   const copy = datagram.slice();
-  patch(new DataView(copy.buffer));
+  const view = new DataView(copy.buffer);
+  patch(view);
+  if (view.getUint32(NONCE_AT, true) !== 0) view.setUint32(NONCE_AT, checksum(copy), true);
   return copy;
 }
 
+/** Of version 1: the first record. Of version 2: the context, and the first record. */
 const RECORD = HEADER_SIZE + SEGMENT_SIZE;
+const CONTEXT = HEADER_SIZE + SEGMENT_SIZE;
+const COMPACT = CONTEXT + 20 + SEGMENT_SIZE;
+const COMPACT_SIZE = 72;
 
-const FORGERIES: [string, (d: Uint8Array, b: Node) => Uint8Array][] = [
+type Forgery = [string, (d: Uint8Array, b: Node) => Uint8Array];
+
+const FORGERIES: Forgery[] = [
   ['short', (d) => d.slice(0, HEADER_SIZE - 1)],
   ['short', () => new Uint8Array(0)],
   ['magic', (d) => patched(d, (v) => v.setUint8(0, 0))],
   ['version', (d) => patched(d, (v) => v.setUint8(4, WIRE_VERSION + 1))],
+  ['version', (d) => patched(d, (v) => v.setUint8(4, 0))],
   ['type', (d) => patched(d, (v) => v.setUint8(5, 9))],
   ['key', (d) => patched(d, (v) => v.setUint8(7, 1))],
   ['sender', (d) => patched(d, (v) => v.setUint32(8, 0, true))],
@@ -55,6 +70,11 @@ const FORGERIES: [string, (d: Uint8Array, b: Node) => Uint8Array][] = [
   ['range', (d) => patched(d, (v) => writeU64(v, 32, 0))],
   ['range', (d) => patched(d, (v) => writeU64(v, 40, 1000))],
   ['segment', (d) => patched(d, (v) => v.setUint16(HEADER_SIZE + 2, 60_000, true))],
+  ['old_incarnation', (d) => patched(d, (v) => writeU64(v, 16, 1))],
+];
+
+/** Of the records as they are. */
+const FORGERIES_1: Forgery[] = [
   ['segment', (d) => patched(d, (v) => v.setUint8(HEADER_SIZE + 1, 1))],
   ['segment_place', (d) => patched(d, (v) => v.setUint8(5, Type.HELLO))],
   ['record_version', (d) => patched(d, (v) => v.setUint8(RECORD + RecordOffset.version, 9))],
@@ -65,19 +85,56 @@ const FORGERIES: [string, (d: Uint8Array, b: Node) => Uint8Array][] = [
     'record_state', // of the second record: the first one is not taken either
     (d) => patched(d, (v) => v.setUint8(RECORD + RECORD_SIZE + RecordOffset.state + 1, 7)),
   ],
-  ['old_incarnation', (d) => patched(d, (v) => writeU64(v, 16, 1))],
   ['own', ownOf],
 ];
 
-for (const [name, forge] of FORGERIES) {
-  wire(`a forged datagram is counted as ${name} and changes nothing`, () => {
-    const { a, b, data } = scene();
+/** Of the compact ones, and of what came with them. */
+const FORGERIES_2: Forgery[] = [
+  ['crc', (d) => d.map((octet, at) => (at === COMPACT + 30 ? octet ^ 0x10 : octet))],
+  ['crc', (d) => d.map((octet, at) => (at === 16 ? octet ^ 1 : octet))],
+  ['crc', (d) => d.map((octet, at) => (at === NONCE_AT + 7 ? 1 : octet))],
+  ['version', (d) => patched(d, (v) => v.setUint8(5, Type.HELLO))],
+  ['segment', (d) => patched(d, (v) => v.setUint8(COMPACT - SEGMENT_SIZE + 1, 1))],
+  ['segment_place', (d) => patched(d, (v) => v.setUint8(5, Type.REPORT))],
+  ['record_origin', (d) => patched(d, (v) => v.setUint32(CONTEXT + 12, 0, true))],
+  ['record_context', (d) => patched(d, (v) => v.setUint8(COMPACT + 19, 0x10))],
+  [
+    'record_context', // of the second record: the first one is not taken either
+    (d) => patched(d, (v) => v.setUint8(COMPACT + COMPACT_SIZE + 19, 0xf0)),
+  ],
+  ['record_context', (d) => contexts(d, 17)],
+];
+
+const CASES: [number, Forgery][] = [
+  ...[1, 2].flatMap((version) => FORGERIES.map((f): [number, Forgery] => [version, f])),
+  ...FORGERIES_1.map((f): [number, Forgery] => [1, f]),
+  ...FORGERIES_2.map((f): [number, Forgery] => [2, f]),
+];
+
+for (const [version, [name, forge]] of CASES) {
+  wire(`a forged datagram of version ${version} is counted as ${name} and changes nothing`, () => {
+    const { a, b, data } = scene(version);
     const before = content(b.external(a));
     b.engine.receive(forge(data, b));
     assert.is(b.engine.stats().network[`rejected_${name}`], 1);
     assert.equal(content(b.external(a)), before);
     b.engine.receive(data);
     assert.is(b.external(a)?.size, 7, 'the sound one is taken all the same');
+  });
+}
+
+/** The same with so many contexts. */
+function contexts(data: Uint8Array, count: number): Uint8Array {
+  const context = data.subarray(CONTEXT, CONTEXT + 20);
+  const rest = data.subarray(COMPACT - SEGMENT_SIZE);
+  const longer = new Uint8Array(CONTEXT + 20 * count + rest.length);
+  longer.set(data.subarray(0, CONTEXT));
+  for (let index = 0; index < count; index++) longer.set(context, CONTEXT + 20 * index);
+  longer.set(rest, CONTEXT + 20 * count);
+  return patched(longer, (view) => {
+    view.setUint8(CONTEXT - 3, count);
+    view.setUint16(CONTEXT - 2, 20 * count, true);
+    view.setUint16(60, longer.length - HEADER_SIZE, true);
   });
 }
 
@@ -135,8 +192,7 @@ wire('segments that a later version may add are skipped and counted', () => {
   const longer = new Uint8Array(data.length + 7);
   longer.set(data);
   longer.set([200, 1, 3, 0, 1, 2, 3], data.length);
-  new DataView(longer.buffer).setUint16(60, longer.length - HEADER_SIZE, true);
-  b.engine.receive(longer);
+  b.engine.receive(patched(longer, (v) => v.setUint16(60, longer.length - HEADER_SIZE, true)));
   assert.is(b.external(a)?.size, 7);
   assert.is(b.engine.stats().network.rx_unknown_segments, 1);
 });

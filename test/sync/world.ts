@@ -177,8 +177,11 @@ export class Node {
     record.setState(0, State.SPLICED);
     record.setState(1, State.SPLICED);
     record.setSeqDelta(0, Number(id & 0xffffffffn));
-    record.tuple(0).source = '10.1.0.2';
-    record.tuple(0).sourcePort = Number(id % 60000n);
+    for (const leg of [0, 1] as const) {
+      record.tuple(leg).source = '10.1.0.2';
+      record.tuple(leg).destination = '10.1.0.1';
+      record.tuple(leg).sourcePort = Number(id % 60000n);
+    }
     return record;
   }
 
