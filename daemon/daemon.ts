@@ -5,11 +5,7 @@ import type { UpgradeReport } from '../kernel/upgrade.js';
 import type { PeerChange, PeerInfo, SyncEvents } from '../sync/api.js';
 import { Sync } from '../sync/engine.js';
 import { SyncError } from '../sync/error.js';
-import {
-  type MulticastLink,
-  type MulticastOptions,
-  openMulticast,
-} from '../sync/transport/multicast.js';
+import { type ClosableLink, type LinkOptions, openLinks } from '../sync/transport/links.js';
 import { pause, turn } from './breath.js';
 import { loadSettings, type Settings } from './config.js';
 import type { Hello } from './control/protocol.js';
@@ -28,8 +24,6 @@ import { handlers, type VerbParts } from './verbs.js';
 import { AddressWatch } from './watch.js';
 import { clock, incarnationNow, random } from './world.js';
 
-const LINK_MS_MAX = 2000;
-const LINK_LOOK_MS = 100;
 const CAUGHT_UP_LOOK_MS = 50;
 
 type Parts = Awaited<ReturnType<Daemon['open']>>;
@@ -181,13 +175,14 @@ export class Daemon {
       const datapath = await Datapath.open({ ...settings.kernel, interfaces: [], node });
       datapath.debugLevel = settings.kernel.debugLevel;
       let datagrams = 0;
-      const link = await openLink({
-        ...onlyMulticast(settings),
-        receive: (datagram) => {
+      const link = await openKnown(
+        settings,
+        (datagram, path) => {
           datagrams++;
-          sync.receive(datagram);
+          sync.receive(datagram, path);
         },
-      });
+        { warn: (message) => log.warn({ code: 'LINK_MISSING' }, message) },
+      );
       const sync: Sync = new Sync({
         node,
         name: settings.nodeName,
@@ -338,25 +333,11 @@ function told(upgraded: UpgradeReport | undefined): Record<string, unknown> {
   return { upgraded: { migrated, copied, frozen_ms: Math.round(frozenMs * 10) / 10 } };
 }
 
-/** Until the other transports are there. */
-function onlyMulticast({ links, keyFile }: Settings): Omit<MulticastOptions, 'receive'> {
-  const [link, ...more] = links;
-  if (keyFile !== undefined || more.length > 0 || link.kind !== 'multicast' || link.family === 6) {
-    throw new SyncError('OPTION', 'this build knows one Multicast link with IPv4 and no keys');
-  }
-  return { ...link, address: link.group, interfaceAddress: link.local };
-}
-
-/** A link that has just been set up has its carrier, and with it its address, a moment later. */
-async function openLink(options: MulticastOptions): Promise<MulticastLink> {
-  const deadline = performance.now() + LINK_MS_MAX;
-  for (;;) {
-    try {
-      return await openMulticast(options);
-    } catch (error) {
-      const wait = error instanceof SyncError && error.code === 'INTERFACE';
-      if (!wait || performance.now() > deadline) throw error;
-      await pause(LINK_LOOK_MS);
-    }
-  }
+/** Until datagrams can be sealed. */
+function openKnown(
+  { links, keyFile }: Settings,
+  ...rest: [(datagram: Uint8Array, path: number) => void, LinkOptions]
+): Promise<ClosableLink> {
+  if (keyFile !== undefined) throw new SyncError('OPTION', 'this build knows no keys');
+  return openLinks(links, ...rest);
 }

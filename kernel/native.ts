@@ -160,6 +160,9 @@ export const libc = {
   connect: c.func('int connect(int fd, const void *address, uint32_t length)'),
   getsockname: c.func('int getsockname(int fd, void *address, _Inout_ uint32_t *length)'),
   recv: c.func('intptr_t recv(int fd, void *into, size_t length, int flags)'),
+  recvmmsg: c.func(
+    'int recvmmsg(int fd, void *messages, uint32_t count, int flags, void *timeout)',
+  ),
   getsockopt: c.func(
     'int getsockopt(int fd, int level, int name, void *value, _Inout_ uint32_t *length)',
   ),

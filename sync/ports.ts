@@ -32,12 +32,16 @@ export interface Link {
   readonly mtu: number;
   /** How many paths there are: they are numbered from 0, the preferred one first. */
   readonly paths: number;
+  /** What each of them is called: "multicast eth2". */
+  readonly names?: readonly string[];
   /**
    * Send to all other nodes by one path. The bytes belong to the caller again when the call returns.
    * False: not sent and counted, because the bounded queue is full or the path is down; it is as good
    * as lost.
    */
   send(datagram: Uint8Array, path: number): boolean;
+  /** Why this path carries nothing now, as far as is known here; undefined: it may well. */
+  fault?(path: number): string | undefined;
   stats(): LinkStats;
   /** It seals what it carries: what it delivers has been written by a node that has the key, so. */
   readonly sealed?: boolean;
