@@ -7,8 +7,13 @@ const TASK_MS_MAX = 4;
 export class Breath {
   private since = performance.now();
 
+  /** The time of this task is up. */
+  get due(): boolean {
+    return performance.now() - this.since >= TASK_MS_MAX;
+  }
+
   async take(): Promise<void> {
-    if (performance.now() - this.since < TASK_MS_MAX) return;
+    if (!this.due) return;
     await turn();
     this.since = performance.now();
   }

@@ -206,12 +206,17 @@ export class Ownership {
     try {
       await this.drain();
       const breath = new Breath();
-      for (const chunk of this.parts.sync.plan(peer)) {
-        const results = this.parts.datapath.table.insert(chunk);
-        committed += this.parts.sync.committed(chunk, results);
+      const insertion = this.parts.datapath.table.insertion((records, results) => {
+        committed += this.parts.sync.committed(records, results);
         count(results, refused);
+      });
+      for (const chunk of this.parts.sync.plan(peer)) {
+        insertion.put(chunk);
+        if (!breath.due) continue;
+        insertion.finish(); // a datagram may change what was planned: nothing is under way when one comes
         await breath.take();
       }
+      insertion.finish();
       await this.parts.follower.setOwning(true);
     } finally {
       // However it ended: held back for ever, a packet would be worse off than with a reset.

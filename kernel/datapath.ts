@@ -2,6 +2,7 @@
  * One node's splice datapath: the programs, their table and their settings. It lives in the kernel,
  * pinned; an object of this class is a handle on it that comes and goes.
  */
+import { BATCHES_SIZE } from './batch.js';
 import { KernelError } from './error.js';
 import { attachInterface, detachInterface, interfaceIndex } from './interfaces.js';
 import { bpf, libc } from './native.js';
@@ -13,6 +14,7 @@ import {
   lockPins,
   makePinDirectory,
   mapInfo,
+  mapPin,
   openPin,
   Pins,
   removePins,
@@ -109,6 +111,7 @@ export class Datapath {
   #options: DatapathOptions;
   #pins: Pins;
   #mailbox: MappedArray | undefined;
+  #batches: MappedArray | undefined;
   #mapped: MappedArray | undefined;
   #upgrading: Promise<unknown> = Promise.resolve();
 
@@ -154,15 +157,16 @@ export class Datapath {
 
   /** Work with what these pins lead to. */
   #use(pins: Pins = this.#pins): void {
-    const before = { pins: this.#pins, mailbox: this.#mailbox, mapped: this.#mapped };
+    const mapped = [this.#mailbox, this.#batches, this.#mapped];
+    const before = this.#pins;
     this.#pins = pins;
     this.#mapped = new MappedArray(pins.map('tunables'), TUNABLES_SIZE);
     this.#mailbox = new MappedArray(pins.map('mailbox'), MAILBOX_SIZE);
     const { maxEntries } = mapInfo(pins.map('entries'));
-    this.table.use(maxEntries, pins.program('table_op'), this.#mailbox);
-    if (before.pins !== pins) before.pins.close();
-    before.mailbox?.close();
-    before.mapped?.close();
+    this.#batches = new MappedArray(pins.get(mapPin('batches')), BATCHES_SIZE);
+    this.table.use(maxEntries, pins.program('table_op'), this.#mailbox, this.#batches);
+    if (before !== pins) before.close();
+    for (const old of mapped) old?.close();
   }
 
   async #load(): Promise<void> {

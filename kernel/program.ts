@@ -45,3 +45,14 @@ export function runProgram(
   const { retval: verdict, data_size_out: outputLength, duration: durationNs } = options;
   return { verdict, outputLength, durationNs };
 }
+
+/** Start a run without any of those options on another thread. Whoever waits for it sees to that by itself. */
+export function runProgramBeside(fd: number, packet: Buffer): void {
+  const options = {
+    sz: sizeOf('bpf_test_run_opts'),
+    data_in: packet,
+    data_size_in: packet.length,
+    repeat: 1,
+  };
+  bpf().testRun.async(fd, options, () => {});
+}

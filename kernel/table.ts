@@ -1,10 +1,13 @@
 /** The splice table in bulk: work is put into the mailbox and done by the table_op program. */
+import { Batch, PACKET_SIZE, unknownRequest } from './batch.js';
+import { type Inserted, Insertion } from './insertion.js';
 import { libc, mapShared, memory, type Pointer, Protection } from './native.js';
 import { runProgram } from './program.js';
 import { COUNTED_SIZE, writeCounted } from './record/counted.js';
 import {
   BATCH_ITEM_SIZE,
   BATCH_ITEMS,
+  BATCHES,
   BatchItemOffset,
   LIVE_SIZE,
   LiveOffset,
@@ -56,12 +59,14 @@ export class Table {
   #bytes: Uint8Array = new Uint8Array();
   #view: DataView = new DataView(new ArrayBuffer(0));
   #round = 0;
-  readonly #packet = Buffer.alloc(64); // the program wants a packet and does not look at it
+  #batches: Batch[] = [];
+  readonly #packet = Buffer.alloc(PACKET_SIZE);
 
   /** Work on this table from now on; a walk that is under way begins anew. */
-  use(size: number, program: number, mailbox: MappedArray): void {
+  use(size: number, program: number, mailbox: MappedArray, batches: MappedArray): void {
     this.#size = size;
     this.#program = program;
+    this.#batches = Array.from({ length: BATCHES }, (_, i) => new Batch(batches.bytes, i));
     this.#bytes = mailbox.bytes;
     this.#view = mailbox.view;
     this.#round++;
@@ -84,8 +89,7 @@ export class Table {
     this.#set(MailboxOffset.op, operation);
     this.#set(MailboxOffset.flags, flags);
     this.#set(MailboxOffset.argument, argument);
-    const { verdict } = runProgram(this.#program, this.#packet);
-    if (verdict !== 0) throw new RangeError('the splice table did not know the request');
+    if (runProgram(this.#program, this.#packet).verdict !== 0) throw unknownRequest();
   }
 
   /** Run an operation that walks the table, chunk by chunk; yields how many each chunk found. */
@@ -111,17 +115,13 @@ export class Table {
       throw new RangeError(`${records.length} bytes are no whole number of records`);
     }
     const results = new Uint32Array(records.length / RECORD_SIZE);
+    const [batch] = this.#batches;
     for (let first = 0; first < results.length; first += BATCH_ITEMS) {
-      const count = Math.min(BATCH_ITEMS, results.length - first);
-      for (let i = 0; i < count; i++) {
-        const at = (first + i) * RECORD_SIZE;
-        this.#bytes.set(records.subarray(at, at + RECORD_SIZE), this.#item(i));
-      }
-      this.#set(MailboxOffset.count, count);
-      this.#run(operation, events ? OperationFlag.EVENTS : 0);
-      for (let i = 0; i < count; i++) {
-        results[first + i] = this.#get(this.#item(i) + BatchItemOffset.result);
-      }
+      const end = Math.min(first + BATCH_ITEMS, results.length) * RECORD_SIZE;
+      const flags = events ? OperationFlag.EVENTS : 0;
+      batch.fill(operation, flags, records.subarray(first * RECORD_SIZE, end));
+      batch.run(this.#program);
+      results.set(batch.results, first);
     }
     return results;
   }
@@ -138,6 +138,19 @@ export class Table {
    */
   insert(records: Uint8Array, options: { events?: boolean } = {}): Uint32Array {
     return this.#eachBatch(Operation.INSERT, records, options.events ?? false);
+  }
+
+  /**
+   * The same for chunk after chunk, beside the work of their source. Nothing else may be inserted or deleted
+   * while something is under way.
+   */
+  insertion(inserted: Inserted): Insertion {
+    const start = (batch: Batch, records: Uint8Array, beside: boolean): void => {
+      batch.fill(Operation.INSERT, 0, records);
+      if (beside) batch.runBeside(this.#program);
+      else batch.run(this.#program);
+    };
+    return new Insertion(this.#batches, start, inserted);
   }
 
   /** Remove the splices that these records identify. @returns one Result per record */

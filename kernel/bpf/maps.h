@@ -53,6 +53,14 @@ struct {
 } mailbox SEC(".maps");
 
 struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE_MAP);
+	__uint(max_entries, SPLICE_BATCHES);
+	__type(key, __u32);
+	__type(value, struct splice_batch);
+} batches SEC(".maps");
+
+struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, SPLICE_CNT_COUNT);
 	__type(key, __u32);

@@ -56,77 +56,126 @@ static __always_inline bool record_valid(const struct splice_record *r)
 	       r->state[1] >= SPLICE_SPLICED && !(r->flags & (FLAGS_OPEN | SPLICE_F_STANDBY));
 }
 
-/* Make room on a tuple of the record, if what is there has the weaker claim. */
-static __noinline __u32 give_way(struct splice_batch_item *item, __u32 leg)
+/* Whether the record may have this tuple: nothing is there, or what has the weaker claim. */
+static __noinline __u32 judge_claim(const struct splice_record *r, __u32 leg)
 {
-	struct splice_record *r = &item->record;
 	struct splice_leg_ref *ref = bpf_map_lookup_elem(&legs, &r->tuple[leg & 1]);
-	struct splice_entry *e;
+	struct splice_entry *e = ref ? entry_of(ref) : NULL;
 
-	if (!ref)
-		return SPLICE_OK;
-	e = entry_of(ref);
 	if (!e)
 		return SPLICE_OK;
-	if (e->record.id == r->id && same_splice(&e->record, r)) {
-		if (!beats(r, &e->record))
-			return SPLICE_EXISTS;
-	} else if (!control_finished(control_read(e)) && !displaces(r, &e->record)) {
-		return SPLICE_TUPLE_TAKEN;
-	}
-	entry_remove(e, ref->slot, ref->id, false);
-	return SPLICE_OK;
+	if (e->record.id == r->id && same_splice(&e->record, r))
+		return beats(r, &e->record) ? SPLICE_OK : SPLICE_EXISTS;
+	return control_finished(control_read(e)) || displaces(r, &e->record) ? SPLICE_OK :
+									       SPLICE_TUPLE_TAKEN;
 }
 
-static __always_inline __u32 insert(struct splice_batch_item *item, bool events)
+/* All but the id, which makes an entry visible. */
+static __always_inline void fill_entry(struct splice_entry *e, const struct splice_record *r)
 {
-	struct splice_entry *e;
-	__u32 slot, result;
-	__u64 id = item->record.id;
-
-	if (!record_valid(&item->record))
-		return SPLICE_INVALID;
-	result = give_way(item, 0);
-	if (result == SPLICE_OK)
-		result = give_way(item, 1);
-	if (result != SPLICE_OK)
-		return result;
-	e = entry_claim(&slot);
-	if (!e)
-		return SPLICE_TABLE_FULL;
-	item->slot = slot;
-	__builtin_memcpy((__u8 *)&e->record + 8, (__u8 *)&item->record + 8, sizeof(e->record) - 8);
+	__builtin_memcpy((__u8 *)&e->record + 8, (const __u8 *)r + 8, sizeof(e->record) - 8);
 	/* another machine's clock means nothing here: only what is left and how long it was idle */
-	e->live.last_seen_ns = bpf_ktime_get_ns() - (__u64)item->record.idle_ms * NS_PER_MS;
-	e->live.timeout_ms = item->record.idle_ms + item->record.remaining_ms;
-	if (e->live.timeout_ms < item->record.idle_ms)
+	e->live.last_seen_ns = bpf_ktime_get_ns() - (__u64)r->idle_ms * NS_PER_MS;
+	e->live.timeout_ms = r->idle_ms + r->remaining_ms;
+	if (e->live.timeout_ms < r->idle_ms)
 		e->live.timeout_ms = 0xffffffff;
 	e->live.shortened = 1;
 	e->live.copied = 3;
 	e->live.unproven = 1;
 	e->live.changed = 1;
-	if (entry_publish(e, slot, id))
+}
+
+/* Some tuple of the record is taken, or the table is full: by claims, then. */
+static __noinline __u32 insert_contested(const struct splice_record *r, bool events)
+{
+	struct splice_entry *e;
+	__u32 slot, result = judge_claim(r, 0);
+
+	if (result == SPLICE_OK)
+		result = judge_claim(r, 1);
+	if (result != SPLICE_OK)
+		return result;
+	vacate(&r->tuple[0]);
+	vacate(&r->tuple[1]);
+	e = entry_claim(&slot);
+	if (!e)
+		return SPLICE_TABLE_FULL;
+	fill_entry(e, r);
+	if (entry_publish(e, slot, r->id))
 		return SPLICE_TUPLE_TAKEN;
 	count(SPLICE_CNT_INSERTED);
 	if (events)
-		emit_event(e, SPLICE_EVENT_NEW, id, control_read(e));
+		emit_event(e, SPLICE_EVENT_NEW, r->id, control_read(e));
 	return SPLICE_OK;
 }
 
-static __always_inline __u32 remove_item(struct splice_batch_item *item, bool events)
+/*
+ * As a rule both tuples are free and a slot is at hand. The look-up of the first tells what is there
+ * already from what is new; the second is not looked up, since it is known taken when it cannot be put in.
+ */
+static __always_inline __u32 insert(const struct splice_record *r, bool events)
 {
-	struct splice_leg_ref *ref = bpf_map_lookup_elem(&legs, &item->record.tuple[0]);
+	struct splice_entry *e;
+	__u32 slot;
+
+	if (!record_valid(r))
+		return SPLICE_INVALID;
+	if (bpf_map_lookup_elem(&legs, &r->tuple[0]) || bpf_map_pop_elem(&free_slots, &slot))
+		return insert_contested(r, events);
+	e = entry_zeroed(&slot);
+	if (!e)
+		return SPLICE_TABLE_FULL;
+	fill_entry(e, r);
+	if (entry_publish(e, slot, r->id))
+		return insert_contested(r, events);
+	count(SPLICE_CNT_INSERTED);
+	if (events)
+		emit_event(e, SPLICE_EVENT_NEW, r->id, control_read(e));
+	return SPLICE_OK;
+}
+
+static __always_inline __u32 remove_record(const struct splice_record *r, bool events)
+{
+	struct splice_leg_ref *ref = bpf_map_lookup_elem(&legs, &r->tuple[0]);
 	struct splice_entry *e;
 
-	if (!ref || ref->id != item->record.id)
+	if (!ref || ref->id != r->id)
 		return SPLICE_NOT_FOUND;
 	e = entry_of(ref);
-	if (!e || !same_splice(&e->record, &item->record))
+	if (!e || !same_splice(&e->record, r))
 		return SPLICE_NOT_FOUND;
 	return entry_remove(e, ref->slot, ref->id, events) ? SPLICE_OK : SPLICE_NOT_FOUND;
 }
 
-static long item_step(__u32 index, void *context)
+static long record_step(__u32 index, void *context)
+{
+	__u32 which = *(__u32 *)context;
+	struct splice_batch *b = bpf_map_lookup_elem(&batches, &which);
+	struct splice_record *r;
+	bool events;
+
+	if (!b || index >= SPLICE_BATCH_ITEMS)
+		return 1;
+	r = &b->records[index];
+	events = b->flags & SPLICE_OP_EVENTS;
+	b->results[index] = b->op == SPLICE_OP_INSERT ? insert(r, events) : remove_record(r, events);
+	return 0;
+}
+
+/* The records of one batch. Others may be under way on other processors. */
+static __always_inline int operate_batch(__u32 which)
+{
+	struct splice_batch *b = bpf_map_lookup_elem(&batches, &which);
+
+	if (!b || b->count > SPLICE_BATCH_ITEMS ||
+	    (b->op != SPLICE_OP_INSERT && b->op != SPLICE_OP_DELETE))
+		return 1;
+	bpf_loop(b->count, record_step, &which, 0);
+	__sync_fetch_and_add(&b->done, 1);	/* after the results, on every processor */
+	return 0;
+}
+
+static long adopt_step(__u32 index, void *context)
 {
 	struct splice_mailbox *m = get_mailbox();
 	struct splice_batch_item *item;
@@ -135,15 +184,7 @@ static long item_step(__u32 index, void *context)
 	if (!m || index >= SPLICE_BATCH_ITEMS)
 		return 1;
 	item = &m->items[index];
-	switch (m->op) {
-	case SPLICE_OP_INSERT:
-		item->result = insert(item, m->flags & SPLICE_OP_EVENTS);
-		return 0;
-	case SPLICE_OP_ADOPT:
-		item->result = adopt(item, m->argument, m->flags & SPLICE_OP_JOIN);
-		return 0;
-	}
-	item->result = remove_item(item, m->flags & SPLICE_OP_EVENTS);
+	item->result = adopt(item, m->argument, m->flags & SPLICE_OP_JOIN);
 	return 0;
 }
 
@@ -309,12 +350,10 @@ static __always_inline int operate(void)
 	case SPLICE_OP_INIT:
 		initialise(m, t->table_size);
 		return 0;
-	case SPLICE_OP_INSERT:
-	case SPLICE_OP_DELETE:
 	case SPLICE_OP_ADOPT:
 		if (m->count > SPLICE_BATCH_ITEMS)
 			return 1;
-		bpf_loop(m->count, item_step, NULL, 0);
+		bpf_loop(m->count, adopt_step, NULL, 0);
 		return 0;
 	case SPLICE_OP_DUMP:
 	case SPLICE_OP_PROBE:

@@ -165,12 +165,15 @@ refuse:
 	return 0;
 }
 
-/* Run by BPF_PROG_TEST_RUN on a dummy packet; the request is in the mailbox. */
+/* Run by BPF_PROG_TEST_RUN on a packet of its own kind; see enum splice_op. */
 SEC("tc")
 int table_op(struct __sk_buff *skb)
 {
-	(void)skb;
-	return operate();
+	__u8 *data = (__u8 *)(long)skb->data;
+
+	if (data + 1 > (__u8 *)(long)skb->data_end)
+		return 1;
+	return *data ? operate_batch(*data - 1) : operate();
 }
 
 /* The table as text, by `cat` of the pinned iterator. */

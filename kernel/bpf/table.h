@@ -349,14 +349,21 @@ static long reclaim_step(__u32 index, void *context)
 	return 1;
 }
 
+static __always_inline struct splice_entry *entry_zeroed(__u32 *slot)
+{
+	struct splice_entry *e = bpf_map_lookup_elem(&entries, slot);
+
+	if (e)
+		__builtin_memset(&e->live, 0, sizeof(e->live));
+	return e;
+}
+
 /*
  * A slot nobody uses, zeroed. In a full table a splice that has ended gives way before its time: it
  * only waits for late packets, as a socket does in TIME_WAIT. NULL (counted) when none is found.
  */
 static __always_inline struct splice_entry *entry_claim(__u32 *slot)
 {
-	struct splice_entry *e;
-
 	if (bpf_map_pop_elem(&free_slots, slot)) {
 		bpf_loop(RECLAIM_SLOTS, reclaim_step, NULL, 0);
 		if (bpf_map_pop_elem(&free_slots, slot)) {
@@ -364,11 +371,7 @@ static __always_inline struct splice_entry *entry_claim(__u32 *slot)
 			return NULL;
 		}
 	}
-	e = bpf_map_lookup_elem(&entries, slot);
-	if (!e)
-		return NULL;
-	__builtin_memset(&e->live, 0, sizeof(e->live));
-	return e;
+	return entry_zeroed(slot);
 }
 
 /*

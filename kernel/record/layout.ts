@@ -3,6 +3,7 @@
 export const RECORD_VERSION = 1;
 export const PROBES_MAX = 3;
 export const BATCH_ITEMS = 512;
+export const BATCHES = 3;
 export const SOL_SPLICE = 0x53504c43;
 export const MARK_ALIGN = 0x53504e00;
 
@@ -13,6 +14,17 @@ export const AlignOffset = {
   port: 16,
   options: 18,
   pad: 19,
+} as const;
+
+/** struct splice_batch: size and offsets in bytes. */
+export const BATCH_SIZE = 79888;
+export const BatchOffset = {
+  op: 0,
+  flags: 4,
+  count: 8,
+  done: 12,
+  results: 16,
+  records: 2064,
 } as const;
 
 /** struct splice_batch_item: size and offsets in bytes. */

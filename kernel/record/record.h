@@ -19,6 +19,7 @@
 #define SPLICE_RECORD_VERSION 1
 #define SPLICE_PROBES_MAX 3	/* unanswered ones after which a silent entry goes */
 #define SPLICE_BATCH_ITEMS 512	/* records in one call of the table_op program */
+#define SPLICE_BATCHES 3	/* batches of records that may be under way at once */
 
 /* One end-to-end address pair, as seen on packets that come in: from the far end to this node. */
 struct splice_tuple {
@@ -149,11 +150,14 @@ struct splice_service {
 	__be16 rport;
 };
 
-/* Requests to the table_op program, which takes them from the mailbox map. */
+/*
+ * Requests to the table_op program. The first octet of the packet that it is run on says where it finds
+ * the request: 0 in the mailbox; n in batch n - 1, which takes INSERT and DELETE only.
+ */
 enum splice_op {
 	SPLICE_OP_INIT = 1,	/* fill the list of free slots, start the sweep */
-	SPLICE_OP_INSERT = 2,	/* items[0..count) into the table */
-	SPLICE_OP_DELETE = 3,	/* items[0..count), by identity */
+	SPLICE_OP_INSERT = 2,	/* records[0..count) into the table */
+	SPLICE_OP_DELETE = 3,	/* records[0..count), by identity */
 	SPLICE_OP_DUMP = 4,	/* slots from cursor on into items; cursor moves, done when it is 0 */
 	SPLICE_OP_FLUSH = 5,	/* delete from slot cursor on, at most SPLICE_BATCH_ITEMS slots */
 	SPLICE_OP_SHORTEN = 6,	/* cap remaining time at argument ms, chunk by chunk like FLUSH */
@@ -193,12 +197,22 @@ struct splice_batch_item {
 struct splice_mailbox {
 	__u32 op;		/* enum splice_op */
 	__u32 flags;		/* enum splice_op_flag */
-	__u32 count;		/* items in (INSERT, DELETE, ADOPT), items out (DUMP, PROBE, FLUSH) */
+	__u32 count;		/* items in (ADOPT), items out (DUMP, PROBE, FLUSH) */
 	__u32 cursor;		/* slot to go on from; 0 when the table's end was reached */
 	__u32 argument;
 	__u32 pad;
 	__u64 since_ns;		/* DUMP with RECENT: bpf_ktime_get_ns; 0: all */
 	struct splice_batch_item items[SPLICE_BATCH_ITEMS];
+};
+
+/* Records side by side, so that a caller moves them in and their results out as one piece each. */
+struct splice_batch {
+	__u32 op;		/* enum splice_op */
+	__u32 flags;		/* enum splice_op_flag */
+	__u32 count;		/* records in */
+	__u32 done;		/* set to 1 when all results stand here; the caller sets it to 0 */
+	__u32 results[SPLICE_BATCH_ITEMS];	/* enum splice_op_result */
+	struct splice_record records[SPLICE_BATCH_ITEMS];
 };
 
 /* Timeouts, with the names of the old tcp_splice sysctls. */

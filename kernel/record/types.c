@@ -4,6 +4,7 @@
 #include "record.h"
 
 struct splice_mailbox mailbox;
+struct splice_batch batch;
 struct splice_entry entry;
 struct splice_leg_ref leg_ref;
 struct splice_event event;

@@ -148,6 +148,30 @@ real('what goes in comes out, with this kernel counting the time', async () => {
   assert.ok(r.remainingMs < 50_000 && r.remainingMs > 47_000, `remaining ${r.remainingMs}`);
 });
 
+real('chunk after chunk goes in beside the work of its source, each with its own results', () => {
+  const chunks = Array.from({ length: 10 }, (_, chunk) =>
+    batch(...Array.from({ length: 90 }, (_, i) => record({ id: 100 * chunk + i + 1 }))),
+  );
+  chunks[4] = batch(record({ id: 995 }), record({ id: 101, clientPort: 995 }), record({ id: 996 }));
+  for (const [expected, refused] of [
+    [Result.OK, Result.TUPLE_TAKEN],
+    [Result.EXISTS, Result.TUPLE_TAKEN],
+  ]) {
+    const told = new Map<Uint8Array, number[]>();
+    const insertion = datapath.table.insertion((records, results) => {
+      told.set(records, [...results]);
+    });
+    for (const chunk of chunks) insertion.put(chunk);
+    insertion.finish();
+    for (const chunk of chunks) {
+      const results = Array.from({ length: chunk.length / RECORD_SIZE }, () => expected);
+      if (chunk === chunks[4]) results[1] = refused;
+      assert.equal(told.get(chunk), results);
+    }
+  }
+  assert.is(datapath.table.live(), 9 * 90 + 2);
+});
+
 real('a record idle for longer than this machine has been up keeps its remaining time', () => {
   const years = 3 * 365 * 24 * HOUR_MS;
   insert({ id: 1, idleMs: Math.min(years, 0x7fffffff), remainingMs: 60_000 });
