@@ -16,7 +16,7 @@ import { Outbox } from './outbox.js';
 import { Ownership } from './ownership.js';
 import type { Peer } from './peer.js';
 import type { LinkStats } from './ports.js';
-import { Store } from './store.js';
+import { Mark, Store } from './store.js';
 import { HeaderFlag, WIRE_VERSION } from './wire.js';
 
 const DEFAULTS = {
@@ -39,6 +39,7 @@ export class Sync implements SyncEngine {
   readonly internal: Cache;
   readonly mode: string;
   readonly #options: Required<SyncOptions>;
+  readonly #store: Store;
   readonly #outbox: Outbox;
   readonly #mode: Mode;
   readonly #members: Members;
@@ -58,6 +59,7 @@ export class Sync implements SyncEngine {
     this.mode = this.#options.mode.toUpperCase();
     this.#incarnation = Number(options.incarnation);
     const store = new Store(this.#options.hashLimit, () => options.clock.now());
+    this.#store = store;
     this.internal = store.internal;
     // the parts know each other by what they may ask for; the mode comes first and is asked later
     const live = () => this.#members.live();
@@ -99,12 +101,15 @@ export class Sync implements SyncEngine {
         demoted: (records) => options.events.demoted(records),
         epochChanged: (epoch) => options.events.epochChanged(epoch),
         full: () => this.#full(),
+        now: () => options.clock.now(),
+        room: () => this.#bulk.room,
+        live: (node) => this.#members.byNode.get(node)?.alive === true,
       },
       store,
     );
     this.#bulk = new Bulk({
       clock: options.clock,
-      internal: this.internal,
+      store,
       outbox: this.#outbox,
       resendQueueSize: this.#options.resendQueueSize,
       inFlight: () => this.#slowest((peer) => this.#mode.unacknowledged(peer)),
@@ -192,6 +197,7 @@ export class Sync implements SyncEngine {
   committed(records: Uint8Array, results: Uint32Array): number {
     const ours = this.#ownership.committed(records, results);
     this.#settle();
+    this.#bulk.announce();
     return ours;
   }
 
@@ -230,7 +236,7 @@ export class Sync implements SyncEngine {
 
   acknowledged(record: Uint8Array): boolean {
     const slot = this.internal.slotOf(record);
-    if (slot < 0) return false;
+    if (slot < 0 || this.#store.marked(slot, Mark.UNSAID)) return false;
     const sequence = this.internal.sequence(slot);
     let held = false;
     for (const peer of this.#members.live()) {
@@ -297,7 +303,8 @@ export class Sync implements SyncEngine {
   }
 
   #owedTo(peer: Peer): number {
-    return peer.holdsAll ? this.#mode.unacknowledged(peer) : this.internal.size;
+    if (!peer.holdsAll) return this.internal.size;
+    return this.#mode.unacknowledged(peer) + this.#store.unsaid;
   }
 
   #slowest(of: (peer: Peer) => number): number {

@@ -35,6 +35,16 @@ export class Identity {
     return this.#rehash();
   }
 
+  equals(words: Uint32Array, at: number): boolean {
+    return (
+      words[at] === this.idLow &&
+      words[at + 1] === this.idHigh &&
+      words[at + 2] === this.incarnationLow &&
+      words[at + 3] === this.incarnationHigh &&
+      words[at + 4] === this.origin
+    );
+  }
+
   store(words: Uint32Array, at: number): void {
     words[at] = this.idLow;
     words[at + 1] = this.idHigh;
@@ -124,22 +134,10 @@ export class Index {
     for (;;) {
       const slot = this.#cells[2 * cell + 1];
       if (slot === 0) return -1;
-      if (this.#cells[2 * cell] === key.hash && this.#same(key, (slot - 1) * this.#stride)) {
-        return cell;
-      }
+      const at = (slot - 1) * this.#stride;
+      if (this.#cells[2 * cell] === key.hash && key.equals(this.#slab, at)) return cell;
       cell = (cell + 1) & this.#mask;
     }
-  }
-
-  #same(key: Identity, at: number): boolean {
-    const words = this.#slab;
-    return (
-      words[at] === key.idLow &&
-      words[at + 1] === key.idHigh &&
-      words[at + 2] === key.incarnationLow &&
-      words[at + 3] === key.incarnationHigh &&
-      words[at + 4] === key.origin
-    );
   }
 }
 

@@ -31,10 +31,15 @@ const EPOCH_MAX = 0xffff_0000;
 export interface OwnershipHost {
   readonly node: number;
   readonly outbox: Outbox;
+  now(): number;
   demoted(records: Uint8Array): void;
   epochChanged(epoch: number): void;
   /** A record did not find room. */
   full(): void;
+  /** How many records can be said at once without overrunning anybody. */
+  room(): number;
+  /** Is that peer alive? */
+  live(node: number): boolean;
 }
 
 export class Ownership {
@@ -43,6 +48,8 @@ export class Ownership {
   readonly #host: OwnershipHost;
   readonly #store: Store;
   readonly #key = new Identity();
+  /** Of each chunk of a plan: the slots of its records. */
+  readonly #planned = new WeakMap<ArrayBufferLike, Uint32Array>();
   #epoch = 0;
   #resyncing = false;
   /** Records that have to leave this kernel, gathered during one call. */
@@ -184,13 +191,17 @@ export class Ownership {
         }
         const chunk = new Uint8Array(CHUNK_RECORDS * RECORD_SIZE);
         const view = new DataView(chunk.buffer);
-        let at = 0;
-        for (; slot < cache.top && at < chunk.length; slot++) {
-          if (cache.holds(slot) && this.#planned(cache, slot, epoch, chunk, view, at)) {
-            at += RECORD_SIZE;
-          }
+        const slots = new Uint32Array(CHUNK_RECORDS);
+        const now = this.#host.now();
+        let count = 0;
+        for (; slot < cache.top && count < CHUNK_RECORDS; slot++) {
+          if (!cache.holds(slot)) continue;
+          this.#store.render(slot, view, count * RECORD_SIZE, now);
+          if (this.#takeable(chunk, view, count * RECORD_SIZE, epoch)) slots[count++] = slot;
         }
-        if (at > 0) yield chunk.subarray(0, at);
+        if (count === 0) continue;
+        this.#planned.set(chunk.buffer, slots);
+        yield chunk.subarray(0, count * RECORD_SIZE);
       }
     }
   }
@@ -198,11 +209,17 @@ export class Ownership {
   /** What became of a chunk of the plan. Returns how many are ours now. */
   committed(records: Uint8Array, results: Uint32Array): number {
     const view = new DataView(records.buffer, records.byteOffset, records.byteLength);
+    const slots = this.#planned.get(records.buffer);
+    let room = this.#host.room();
     let ours = 0;
     for (let index = 0; index < results.length; index++) {
       const result = results[index];
       if (result === Result.OK) {
-        this.#taken(view, index * RECORD_SIZE);
+        const at = index * RECORD_SIZE;
+        const key = this.#key.load(view, at);
+        const slot =
+          slots && this.#store.has(slots[index], key) ? slots[index] : this.#store.find(key);
+        if (this.#taken(slot, key, view, at, room > 0)) room--;
         ours++;
       } else if (result === Result.EXISTS) this.counts.commit_exists++;
       else if (result === Result.TUPLE_TAKEN) this.counts.commit_tuple_taken++;
@@ -301,15 +318,8 @@ export class Ownership {
     outbox.gone(key, this.tombstones.endOf(key));
   }
 
-  #planned(
-    cache: Cache,
-    slot: number,
-    epoch: number,
-    chunk: Uint8Array,
-    view: DataView,
-    at: number,
-  ): boolean {
-    cache.render(slot, view, at);
+  /** Makes a record of a peer's one of ours, under this epoch. False: its time is over. */
+  #takeable(chunk: Uint8Array, view: DataView, at: number, epoch: number): boolean {
     if (view.getUint32(at + RecordOffset.remainingMs, true) === 0) {
       if (closing(chunk, at)) {
         this.counts.commit_expired++;
@@ -324,16 +334,25 @@ export class Ownership {
     return true;
   }
 
-  #taken(view: DataView, at: number): void {
-    const key = this.#key.load(view, at);
-    if (this.internal.upsert(key, view, at) === 'full') {
+  /**
+   * The kernel has taken a record. A live peer that owned it hears so at once, if there is `room`; the
+   * others have it from its last owner and can wait for their turn. True: it has been said.
+   */
+  #taken(slot: number, key: Identity, view: DataView, at: number, room: boolean): boolean {
+    const owner = slot < 0 ? 0 : this.#store.owner(slot);
+    if (this.internal.put(slot, key, view, at) === 'full') {
       this.#host.full();
-      return;
+      return false;
     }
-    const slot = this.internal.last;
-    this.internal.setMark(slot, Mark.TAKEN, true);
-    if (this.#resyncing) this.internal.setMark(slot, Mark.SEEN, true);
-    this.#host.outbox.record(slot);
+    const taken = this.internal.last;
+    this.internal.setMark(taken, Mark.TAKEN, true);
+    if (this.#resyncing) this.internal.setMark(taken, Mark.SEEN, true);
+    if (room && this.#host.live(owner)) {
+      this.#host.outbox.record(taken);
+      return true;
+    }
+    this.internal.setMark(taken, Mark.UNSAID, true);
+    return false;
   }
 }
 

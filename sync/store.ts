@@ -29,6 +29,8 @@ export const Mark = {
   TAKEN: 1,
   /** Seen during the resync that is under way. */
   SEEN: 2,
+  /** Ours since a commit, and nobody has been told yet. */
+  UNSAID: 4,
 } as const;
 
 /** How many records one cache, or several together, may hold. */
@@ -58,6 +60,7 @@ export class Store {
   readonly #free: Uint32Array;
   #freeCount = 0;
   #top = 0;
+  #unsaid = 0;
   readonly #key = new Identity();
 
   /**
@@ -89,6 +92,11 @@ export class Store {
     return this.#top - this.#freeCount;
   }
 
+  /** Records that bear Mark.UNSAID. */
+  get unsaid(): number {
+    return this.#unsaid;
+  }
+
   /** Slots from here on have not been used yet: the end of a walk over all slots. */
   get top(): number {
     return this.#top;
@@ -97,6 +105,11 @@ export class Store {
   /** The slot of an identity, whoever holds it, or -1. */
   find(key: Identity): number {
     return this.#index.find(key);
+  }
+
+  /** Has the slot this identity? */
+  has(slot: number, key: Identity): boolean {
+    return this.#tags[slot] !== 0 && key.equals(this.words, slot * RECORD_WORDS);
   }
 
   /** Whose record that is; undefined: the slot is free. */
@@ -120,7 +133,7 @@ export class Store {
   /** The record stays, the cache is another one; what was noted about it is forgotten. */
   retag(slot: number, tag: number): void {
     this.#tags[slot] = tag;
-    this.#marks[slot] = 0;
+    this.#unmark(slot);
     this.#sequences[slot] = 0;
     this.#streams[slot] = 0;
   }
@@ -138,6 +151,7 @@ export class Store {
   free(slot: number): void {
     this.#index.remove(this.identity(slot, this.#key));
     this.#tags[slot] = 0;
+    this.#unmark(slot);
     this.#free[this.#freeCount++] = slot;
     // nobody is left: no walk need look at slots that were used once
     if (this.#freeCount === this.#top) this.#startOver();
@@ -147,6 +161,8 @@ export class Store {
   clear(): void {
     this.#index.clear();
     this.#tags.fill(0, 0, this.#top);
+    this.#marks.fill(0, 0, this.#top);
+    this.#unsaid = 0;
     this.#startOver();
   }
 
@@ -174,7 +190,9 @@ export class Store {
     return this.#streams[slot];
   }
 
+  /** The record has been said, or heard, in that datagram. */
   setSequence(slot: number, sequence: number, stream: number): void {
+    this.setMark(slot, Mark.UNSAID, false);
     this.#sequences[slot] = sequence;
     this.#streams[slot] = stream;
   }
@@ -184,13 +202,14 @@ export class Store {
   }
 
   setMark(slot: number, mark: number, on: boolean): void {
-    if (on) this.#marks[slot] |= mark;
-    else this.#marks[slot] &= ~mark;
+    if (this.marked(slot, mark) === on) return;
+    this.#marks[slot] ^= mark;
+    if (mark === Mark.UNSAID) this.#unsaid += on ? 1 : -1;
   }
 
   /** Take a mark away from all. */
   clearMark(mark: number): void {
-    for (let slot = 0; slot < this.#top; slot++) this.#marks[slot] &= ~mark;
+    for (let slot = 0; slot < this.#top; slot++) this.setMark(slot, mark, false);
   }
 
   wordsAt(slot: number): number {
@@ -198,18 +217,18 @@ export class Store {
   }
 
   /** Milliseconds since the record's times were right. */
-  age(slot: number): number {
-    return Math.max(0, Math.floor(this.#now() - this.#stamps[slot]));
+  age(slot: number, now = this.#now()): number {
+    return Math.max(0, Math.floor(now - this.#stamps[slot]));
   }
 
   /** Copy the record, with remaining_ms and idle_ms as of now. */
-  render(slot: number, view: DataView, at: number): void {
+  render(slot: number, view: DataView, at: number, now = this.#now()): void {
     const words = this.words;
     const from = slot * RECORD_WORDS;
     for (let word = 0; word < RECORD_WORDS; word++) {
       view.setUint32(at + 4 * word, words[from + word], true);
     }
-    const elapsed = this.age(slot);
+    const elapsed = this.age(slot, now);
     const remaining = remainingAfter(words[from + REMAINING], elapsed);
     const idle = idleAfter(words[from + IDLE], elapsed);
     view.setUint32(at + RecordOffset.remainingMs, remaining, true);
@@ -225,6 +244,11 @@ export class Store {
       view.getUint32(at + RecordOffset.owner, true) - words[from + OWNER] ||
       view.getUint32(at + RecordOffset.generation, true) - words[from + GENERATION]
     );
+  }
+
+  #unmark(slot: number): void {
+    if (this.#marks[slot] & Mark.UNSAID) this.#unsaid--;
+    this.#marks[slot] = 0;
   }
 
   #startOver(): void {

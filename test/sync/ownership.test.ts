@@ -2,6 +2,7 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { RecordView } from '../../kernel/record/record.js';
+import { parse, Segment } from '../../sync/wire.js';
 import { content, converged, type Node, World } from './world.js';
 
 const ownership = suite('ownership');
@@ -187,5 +188,91 @@ ownership(
     assert.equal(b.engine.stats().ownership.commit_expired, 1);
   },
 );
+
+/** b has just taken over what the dead a owned, c has listened; nothing has been said yet. */
+function justTaken(seed: number, count: number) {
+  const world = new World(seed);
+  const [a, b, c] = ['lb-a', 'lb-b', 'lb-c'].map((name) => world.node(name));
+  for (const node of [a, b, c]) node.engine.start();
+  a.open(count);
+  world.run(500);
+  a.down = true;
+  world.run(4000);
+  const said = b.engine.stats().network.tx_records;
+  assert.equal(b.commit(), count);
+  assert.equal(b.engine.stats().network.tx_records, said, 'a commit waits for no network');
+  const taken = [...b.kernel.values()].map((bytes) => new RecordView(bytes.slice()));
+  return { world, a, b, c, taken };
+}
+
+ownership('a commit is said in turns, and nobody is taken to hold what was not said', () => {
+  const { world, a, b, c, taken } = justTaken(10, 6000);
+  assert.equal(b.engine.unacknowledged(), 6000);
+  assert.not(taken.some((record) => b.engine.acknowledged(record.slice)));
+  let most = 0;
+  for (let i = 0; i < 400 && c.external(b)?.size !== 6000; i++) {
+    const before = c.external(b)?.size ?? 0;
+    world.run(0.2);
+    most = Math.max(most, (c.external(b)?.size ?? 0) - before);
+  }
+  assert.ok(most <= 4096 + 512, `${most} at once`);
+  assert.equal([c.external(b)?.size, c.external(a)?.size], [6000, 0]);
+  world.run(100);
+  assert.equal(b.engine.unacknowledged(), 0);
+  assert.ok(taken.every((record) => b.engine.acknowledged(record.slice)));
+  assert.equal(b.engine.stats().queue.announced_records, 6000);
+});
+
+ownership('what ends or changes before its turn has come is said as it is by then', () => {
+  const { world, a, b, c, taken } = justTaken(11, 1000);
+  b.close(...taken.slice(0, 300));
+  for (const record of taken.slice(300, 400)) b.change(record);
+  world.run(300);
+  assert.equal([c.external(b)?.size, c.external(a)?.size], [700, 0]);
+  assert.ok(converged(b, c));
+  a.restart();
+  a.down = false;
+  a.engine.start();
+  world.run(1000);
+  assert.equal([a.kernel.size, a.external(b)?.size], [0, 700], 'what has ended stays so');
+});
+
+ownership('a bulk that passes by what was taken meanwhile ends when that has been said', () => {
+  const world = new World(12);
+  const [a, b, c] = ['lb-a', 'lb-b', 'lb-c'].map((name) => world.node(name));
+  for (const node of [a, b, c]) node.engine.start();
+  a.open(1500);
+  world.run(500);
+  b.open(5000);
+  world.run(500);
+  a.down = true;
+  c.down = true;
+  world.run(4000);
+  c.restart();
+  c.down = false;
+  c.engine.start();
+  while ((c.external(b)?.size ?? 0) < 1000) world.run(0.05);
+  assert.not(c.engine.inSync);
+  world.recording = [];
+  b.commit();
+  assert.ok(world.until(() => c.engine.inSync, 1000));
+  const said = world.recording.flatMap((bytes) => {
+    const datagram = parse(bytes);
+    return typeof datagram === 'string' ? [] : datagram.segments.map(({ type }) => type);
+  });
+  const end = said.indexOf(Segment.BULK_END);
+  const records: number[] = [Segment.RECORD, Segment.RECORD4, Segment.RECORD6];
+  assert.ok(end > 0 && !said.slice(end).some((type) => records.includes(type)));
+  assert.equal(c.external(b)?.size, 6500);
+});
+
+ownership('a live owner hears at once of what was taken from it', () => {
+  const { world, a, b } = pair(13);
+  a.open(2000);
+  world.run(300);
+  b.commit();
+  world.run(0.5);
+  assert.equal(a.kernel.size, 0);
+});
 
 ownership.run();
