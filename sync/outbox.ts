@@ -36,7 +36,6 @@ export interface Sender {
   readonly link: Link;
   /** Of datagrams that are not sealed. */
   readonly checksums: boolean;
-  now(): number;
   incarnation(): number;
   epoch(): number;
   /** The path that is in use. */
@@ -54,8 +53,6 @@ export class Outbox {
   readonly #key = new Identity();
   /** That the datagram under way is written in. */
   #version = 0;
-  /** When it was begun: it leaves in the same turn. */
-  #now = 0;
   #sequence = 0;
   #repairs: number[] = [];
   /** First datagram that carries content of the repair under way. */
@@ -94,7 +91,7 @@ export class Outbox {
   record(slot: number): void {
     if (!this.#compact(slot)) {
       const at = this.#room(Segment.RECORD);
-      this.#internal.render(slot, this.#data.view, at, this.#now);
+      this.#internal.render(slot, this.#data.view, at);
     }
     this.#internal.setSequence(slot, this.#sequence + 1, 0);
     this.#retention.keep(this.#internal.identity(slot, this.#key));
@@ -190,7 +187,7 @@ export class Outbox {
     const { words } = this.#internal;
     const at = this.#internal.wordsAt(slot);
     if (!compressible(words, at, this.#sender.node)) return false;
-    const age = this.#internal.age(slot, this.#now);
+    const age = this.#internal.age(slot);
     if (this.#data.compact(words, at, age)) return true;
     this.flush();
     this.#begun();
@@ -205,10 +202,7 @@ export class Outbox {
 
   /** The version of the datagram under way: it is chosen when the datagram begins. */
   #begun(): number {
-    if (this.#data.empty) {
-      this.#version = this.#sender.version();
-      this.#now = this.#sender.now();
-    }
+    if (this.#data.empty) this.#version = this.#sender.version();
     return this.#version;
   }
 }

@@ -36,6 +36,7 @@ frame('lists the benches when none is named', async () => {
   const { status, out } = await list;
   assert.is(status, 0);
   assert.match(out, /^datapath {2}\S/m);
+  assert.match(out, /^sync {2}\S/m);
 });
 
 frame('refuses a bench that there is not', async () => {

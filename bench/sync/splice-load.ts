@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: MIT
+/**
+ * Puts splices into the kernel table of its network namespace, by the program and with the events of
+ * splice(), so that spliced has something to replicate. Nothing is put into a cache directly.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Datapath } from '../../kernel/datapath.js';
+import {
+  Flag,
+  Option,
+  RECORD_SIZE,
+  RecordOffset,
+  State,
+  TUPLE_SIZE,
+  TupleOffset,
+} from '../../kernel/record/layout.js';
+import { newRecord, nodeId } from '../../kernel/record/record.js';
+import { monotonicMs } from '../clock.js';
+import { offer } from '../helper.js';
+
+const REMAINING_MS = 432_000_000;
+const PORT_FIRST = 1024;
+const PORTS = 60_000;
+/** Of a multiplicative hash (Knuth): numbers of a splice that look like those of real connections. */
+const SCATTER = 2_654_435_761;
+
+let datapath: Datapath;
+let node: number;
+
+/** What all of them have in common. */
+function pattern(): Uint8Array {
+  const record = newRecord();
+  record.incarnation = datapath.incarnation;
+  record.origin = record.owner = node;
+  record.epoch = record.generation = 1;
+  record.remainingMs = REMAINING_MS;
+  record.flags = Flag.ACKED0 | Flag.ACKED1;
+  record.options = Option.SACK0 | Option.SACK1 | Option.TS0 | Option.TS1;
+  const ends = [
+    { source: '10.8.0.0', destination: '10.9.0.100', destinationPort: 80 },
+    { source: '10.7.0.2', destination: '10.7.0.100', sourcePort: 80 },
+  ];
+  for (const leg of [0, 1] as const) {
+    Object.assign(record.tuple(leg), ends[leg]);
+    record.setState(leg, State.SPLICED);
+    record.setWscaleIn(leg, 7);
+    record.setWscaleOut(leg, 7);
+    record.setMss(leg, 1460);
+  }
+  return record.bytes;
+}
+
+/** Splices numbered from `first`, no two with the same addresses. */
+function splices(first: number, count: number, generation: number): Uint8Array {
+  const common = pattern();
+  const bytes = new Uint8Array(count * RECORD_SIZE);
+  const view = new DataView(bytes.buffer);
+  for (let i = 0; i < count; i++) {
+    const at = i * RECORD_SIZE;
+    const number = first + i;
+    const scattered = Math.imul(number, SCATTER) >>> 0;
+    bytes.set(common, at);
+    view.setBigUint64(at + RecordOffset.id, BigInt(number + 1), true);
+    view.setUint32(at + RecordOffset.generation, generation, true);
+    const [client, server] = [0, 1].map((leg) => at + RecordOffset.tuple + leg * TUPLE_SIZE);
+    const block = Math.floor(number / PORTS);
+    const port = PORT_FIRST + (number % PORTS);
+    view.setUint16(client + TupleOffset.saddr + 14, block);
+    view.setUint16(client + TupleOffset.sport, port);
+    bytes[server + TupleOffset.saddr + 15] = 2 + (number % 3);
+    view.setUint16(server + TupleOffset.daddr + 14, 100 + block);
+    view.setUint16(server + TupleOffset.dport, port);
+    for (const leg of [0, 1]) {
+      const turned = leg === 0 ? scattered : ~scattered >>> 0;
+      view.setUint32(at + RecordOffset.seqD + 4 * leg, turned, true);
+      view.setUint32(at + RecordOffset.tsvalD + 4 * leg, turned >>> 3, true);
+      view.setUint32(at + RecordOffset.base + 4 * leg, Math.imul(turned, 3), true);
+    }
+  }
+  return bytes;
+}
+
+function put(records: Uint8Array): void {
+  const results = datapath.table.insert(records, { events: true });
+  const refused = results.find((result) => result !== 0);
+  if (refused !== undefined) throw new Error(`the table has refused a splice: ${refused}`);
+}
+
+const functions = {
+  /** The table that a daemon has made. */
+  async open(pinPath: string, cgroup: string, name: string, tableSize: number) {
+    node = nodeId(name);
+    datapath = await Datapath.open({ pinPath, cgroup, interfaces: [], node, tableSize });
+  },
+  /** @returns when the first was put in, in milliseconds of CLOCK_MONOTONIC */
+  insert(first: number, count: number) {
+    const records = splices(first, count, 1);
+    const began = monotonicMs();
+    put(records);
+    return began;
+  },
+  /** Changes one after the other. @returns when each began */
+  async update(first: number, count: number, generation: number, pauseMs: number) {
+    const times: number[] = [];
+    for (let i = 0; i < count; i++) {
+      const record = splices(first + i, 1, generation);
+      times.push(monotonicMs());
+      put(record);
+      await sleep(pauseMs);
+    }
+    return times;
+  },
+  /** Empties the table, in silence. */
+  flush() {
+    return datapath.table.flush();
+  },
+  live() {
+    return datapath.table.live();
+  },
+};
+
+export type LoadFunctions = typeof functions;
+offer(functions);
