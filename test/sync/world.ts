@@ -126,7 +126,8 @@ export class Node {
   down = false;
   link = 0;
   sync: { engine: Sync; link: number };
-  readonly #options: Partial<SyncOptions> & { bootedAt?: number };
+  /** Of the daemon that is started next. */
+  options: Partial<SyncOptions> & { bootedAt?: number };
   #nextId = 1n;
   #starts = 0;
 
@@ -136,7 +137,7 @@ export class Node {
     options: Partial<SyncOptions> & { bootedAt?: number },
   ) {
     this.id = nodeId(name);
-    this.#options = options;
+    this.options = options;
     this.sync = this.#daemon(undefined);
   }
 
@@ -228,7 +229,7 @@ export class Node {
     const { world } = this;
     const link = this.link;
     const alive = () => link === this.link;
-    const bootedAt = this.#options.bootedAt ?? 0;
+    const bootedAt = this.options.bootedAt ?? 0;
     const engine = new Sync({
       node: this.id,
       name: this.name,
@@ -261,7 +262,7 @@ export class Node {
         epochChanged: () => {},
         notice: (code) => this.notices.push(code),
       },
-      ...this.#options,
+      ...this.options,
     });
     return { engine, link };
   }
