@@ -18,6 +18,7 @@ export function describe(s: StatusResult): string[] {
         `internal ${count(internal.entries)} (ours), external ${count(external.entries)} (of peers), ` +
           `at most ${count(internal.limit)} each`,
       ],
+      ['link', describeLink(s.link)],
       [
         'events',
         s.events_lost === 0 ? 'none lost' : `${count(s.events_lost)} lost, then read anew`,
@@ -61,6 +62,10 @@ function describeGuard({ state, remaining_ms, held, addresses }: StatusResult['g
 function describeInterfaces({ served, unserved }: StatusResult['interfaces']): string {
   const without = unserved.map(({ name, why }) => `NOT ${plain(name)}: ${plain(why)}`);
   return [served.join(', ') || 'no interface', ...without].join('; ');
+}
+
+function describeLink({ seal_key }: StatusResult['link']): string {
+  return seal_key === null ? 'not sealed' : `sealed by key ${seal_key}`;
 }
 
 function full({ live, size }: StatusResult['table']): string {

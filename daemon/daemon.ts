@@ -4,8 +4,6 @@ import { nodeId } from '../kernel/record/record.js';
 import type { UpgradeReport } from '../kernel/upgrade.js';
 import type { PeerChange, PeerInfo, SyncEvents } from '../sync/api.js';
 import { Sync } from '../sync/engine.js';
-import { SyncError } from '../sync/error.js';
-import { type ClosableLink, type LinkOptions, openLinks } from '../sync/transport/links.js';
 import { pause, turn } from './breath.js';
 import { loadSettings, type Settings } from './config.js';
 import type { Hello } from './control/protocol.js';
@@ -14,6 +12,8 @@ import { DaemonError } from './error.js';
 import { Follower } from './follower.js';
 import { Handover } from './handover.js';
 import { checkInterfaces, InterfaceWatch } from './interfaces.js';
+import { loadKeys } from './key-file.js';
+import { openLink, tellKeys } from './link.js';
 import type { Log } from './log.js';
 import { Ownership } from './ownership.js';
 import { Prober } from './prober.js';
@@ -114,6 +114,7 @@ export class Daemon {
     if (!parts || this.stopping) return;
     try {
       const change = changes(this.settings, loadSettings(this.settings.file));
+      this.changeKeys(parts);
       const { settings } = change;
       const { kernel, failover } = settings;
       parts.datapath.setTimeouts({ ...kernel.timeouts });
@@ -130,6 +131,15 @@ export class Daemon {
       const { message } = error as Error;
       this.log.error({ problems: message.split('\n') }, 'configuration not read again: as before');
     }
+  }
+
+  /** Before anything else is changed: a key file with an error changes nothing either. */
+  private changeKeys({ link: { seal } }: Parts): void {
+    const { keyFile } = this.settings;
+    if (!seal || keyFile === undefined) return;
+    const keys = loadKeys(keyFile);
+    seal.setKeys(keys);
+    tellKeys(this.log, keys);
   }
 
   /** The table as large as the settings say; where it cannot be, settings that say how large it is. */
@@ -175,21 +185,22 @@ export class Daemon {
       const datapath = await Datapath.open({ ...settings.kernel, interfaces: [], node });
       datapath.debugLevel = settings.kernel.debugLevel;
       let datagrams = 0;
-      const link = await openKnown(
-        settings,
-        (datagram, path) => {
+      const link = await openLink(settings, {
+        node,
+        log,
+        deliver: (datagram, path) => {
           datagrams++;
           sync.receive(datagram, path);
         },
-        { warn: (message) => log.warn({ code: 'LINK_MISSING' }, message) },
-      );
+        proved: () => sync.greet(),
+      });
       const sync: Sync = new Sync({
         node,
         name: settings.nodeName,
         incarnation: incarnationNow(),
         clock,
         random,
-        link,
+        link: link.link,
         events: this.syncEvents(datapath),
         mode: settings.sync.mode,
         hashLimit: settings.hashLimit,
@@ -331,13 +342,4 @@ function told(upgraded: UpgradeReport | undefined): Record<string, unknown> {
   if (!upgraded) return {};
   const { migrated, copied, frozenMs } = upgraded;
   return { upgraded: { migrated, copied, frozen_ms: Math.round(frozenMs * 10) / 10 } };
-}
-
-/** Until datagrams can be sealed. */
-function openKnown(
-  { links, keyFile }: Settings,
-  ...rest: [(datagram: Uint8Array, path: number) => void, LinkOptions]
-): Promise<ClosableLink> {
-  if (keyFile !== undefined) throw new SyncError('OPTION', 'this build knows no keys');
-  return openLinks(links, ...rest);
 }

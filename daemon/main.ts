@@ -7,6 +7,7 @@ import { ConfigError } from '../config/index.js';
 import { CONFIG_FILE_DEFAULT, loadSettings, type Settings } from './config.js';
 import { reportFailure, reportReady, startDetached } from './daemonize.js';
 import { DaemonError } from './error.js';
+import { loadKeys } from './key-file.js';
 import { type Log, openLog } from './log.js';
 import { LOG_FILE_DEFAULT } from './schema.js';
 
@@ -56,6 +57,7 @@ async function main(args: string[]): Promise<void> {
     return;
   }
   const settings = loadSettings(chosen.config);
+  if (settings.keyFile !== undefined) loadKeys(settings.keyFile);
   if (chosen.test) {
     process.stdout.write(`${chosen.config}: the configuration is good\n`);
     return;

@@ -59,6 +59,7 @@ export class Report {
       table: { live, size: datapath.table.size },
       internal: { entries: sync.internal.size, limit: sync.internal.limit },
       external: { entries: externalSize(sync), limit: hashLimit },
+      link: { seal_key: sync.stats().link.seal_key ?? null },
       events_lost: follower.counters.events_lost,
       peers: sync.peers().map(peerStatus),
       warnings: this.warnings(live),

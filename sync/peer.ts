@@ -59,6 +59,7 @@ export class Peer {
    */
   restart(incarnation: number, base: number, now: number): void {
     this.incarnation = incarnation;
+    this.versions = FIRST_ONLY;
     this.window = new ReceiveWindow(base);
     this.graves.clear();
     this.stream++;

@@ -79,6 +79,8 @@ export interface StatusResult {
   readonly table: { readonly live: number; readonly size: number };
   readonly internal: { readonly entries: number; readonly limit: number };
   readonly external: { readonly entries: number; readonly limit: number };
+  /** Of the link between the nodes; the id of the key that seals, null: it is not sealed. */
+  readonly link: { readonly seal_key: number | null };
   readonly events_lost: number;
   readonly peers: readonly PeerStatus[];
   /** Sentences that tell the operator what is wrong and what to do; empty when all is well. */

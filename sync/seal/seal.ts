@@ -86,6 +86,7 @@ const MEETINGS = { burst: 256, perSecond: 1000 };
 export class Seal implements Link {
   readonly mtu: number;
   readonly paths: number;
+  readonly names?: readonly string[];
   readonly sealed = true;
   readonly #options: SealOptions;
   readonly #handshake: Handshake;
@@ -118,6 +119,7 @@ export class Seal implements Link {
     this.#options = options;
     this.mtu = link.mtu - OVERHEAD;
     this.paths = link.paths;
+    if (link.names) this.names = link.names;
     this.#handshake = new Handshake(node);
     this.#meetings = new Budget(clock, MEETINGS.burst, MEETINGS.perSecond);
     this.#out = new Uint8Array(link.mtu);
@@ -132,6 +134,10 @@ export class Seal implements Link {
     this.#counts.sealed++;
     if (this.#sealer.sealed >= this.#renewAfter) this.#renew();
     return this.#options.link.send(this.#out.subarray(0, size), path);
+  }
+
+  fault(path: number): string | undefined {
+    return this.#options.link.fault?.(path);
   }
 
   /** What has come by a path. Whatever it is, nothing is thrown. */

@@ -65,6 +65,7 @@ const STATUS: StatusResult = {
   table: { live: 1204, size: 131072 },
   internal: { entries: 1204, limit: 1048576 },
   external: { entries: 0, limit: 1048576 },
+  link: { seal_key: 2 },
   events_lost: 0,
   peers: [
     {
@@ -91,6 +92,7 @@ guard   off; 17 packets held back so far
 serves  eth0, eth1
 kernel  1,204 splices of at most 131,072 (0 %)
 caches  internal 1,204 (ours), external 0 (of peers), at most 1,048,576 each
+link    sealed by key 2
 events  none lost
 daemon  up 2 h 5 m
 

@@ -8,7 +8,7 @@ import { REPLAY_WINDOW, ReplayWindow } from '../../sync/seal/window.js';
 import { HEADER } from '../../sync/wire/header.js';
 import { HEADER_SIZE, Type } from '../../sync/wire.js';
 import { datagram, type End, Ether, key, MTU } from './ether.js';
-import { generator } from './world.js';
+import { converged, generator, World } from './world.js';
 
 const A = 0xa;
 const B = 0xb;
@@ -279,6 +279,24 @@ attacks('a recorded proof proves nothing to the next start, nor after its time',
   assert.is(b.seal.stats().sessions, 0);
 });
 
+attacks('what was held back until its sender has long had another session is refused', () => {
+  const { ether, a, b } = pair();
+  ether.lose = () => true;
+  for (const text of ['soon', 'late']) a.say(text);
+  const [soon, late] = ether.sent.map(({ bytes }) => bytes);
+  ether.lose = () => false;
+  a.restart();
+  a.say('restarted');
+  ether.world.run(1000);
+  b.seal.receive(soon.slice());
+  assert.equal(b.heard, ['soon'], 'on its way, as far as anybody knows');
+  ether.world.run(5000);
+  b.seal.receive(late.slice());
+  ether.world.run(2000);
+  assert.equal(b.heard, ['soon']);
+  assert.is(b.seal.stats().sessions, 1);
+});
+
 attacks('what a node has sent comes back to it: own', () => {
   const { ether, a } = pair();
   a.say('echo');
@@ -485,4 +503,87 @@ windows('says of each counter, in any order, exactly once that it is fresh', () 
   }
 });
 
-for (const each of [box, attacks, rotation, windows]) each.run();
+const engines = suite('engines on a sealed link');
+
+const KEYS = { keys: [key(1)] };
+
+engines('three nodes replicate, and a restarted one is in sync again within 100 ms', () => {
+  const world = new World(5);
+  const nodes = ['lb-a', 'lb-b', 'lb-c'].map((name) => world.node(name, KEYS));
+  for (const node of nodes) node.engine.start();
+  for (const node of nodes) node.open(300);
+  assert.ok(world.until(() => converged(...nodes), 3000));
+  const [a, b] = nodes;
+  a.restart();
+  a.engine.start();
+  const began = world.now;
+  const holds = (): boolean => a.engine.inSync && converged(...nodes);
+  assert.ok(world.until(holds, 100), `not after ${world.now - began} ms`);
+  const [peer] = b.engine.peers();
+  assert.is(peer.inSync && peer.holdsAll, true);
+});
+
+engines('loss, doubling and reordering are made up for as on an open link', () => {
+  for (let seed = 1; seed <= 5; seed++) {
+    const world = new World(seed);
+    const [a, b] = ['lb-a', 'lb-b'].map((name) => world.node(name, KEYS));
+    world.faults = { loss: 0.1, duplication: 0.1, jitterMs: 5 };
+    for (const node of [a, b]) node.engine.start();
+    for (let i = 0; i < 200; i++) {
+      a.open(3);
+      b.open(2);
+      world.run(5);
+    }
+    world.faults = {};
+    assert.ok(
+      world.until(() => converged(a, b), 5000),
+      `seed ${seed}`,
+    );
+    const { network } = b.engine.stats();
+    assert.ok(network.rejected_replay > 0);
+    assert.is(network.rejected_tag, 0);
+  }
+});
+
+engines('with another key: neither hears the other, and both say so by a counter', () => {
+  const world = new World(3);
+  const a = world.node('lb-a', KEYS);
+  const b = world.node('lb-b', { keys: [key(1, 9)] });
+  for (const node of [a, b]) node.engine.start();
+  a.open(10);
+  world.run(3000);
+  for (const node of [a, b]) {
+    assert.is(node.engine.peers().length, 0);
+    assert.ok(node.engine.stats().network.rejected_tag > 0);
+  }
+});
+
+engines('an open node and a sealed one do not hear each other', () => {
+  const world = new World(3);
+  const [open, sealed] = [world.node('lb-a'), world.node('lb-b', KEYS)];
+  for (const node of [open, sealed]) node.engine.start();
+  world.run(3000);
+  assert.is(open.engine.peers().length + sealed.engine.peers().length, 0);
+  assert.ok(open.engine.stats().network.rejected_key > 0);
+  assert.ok(sealed.engine.stats().network.rejected_unsealed > 0);
+});
+
+engines('all that a node ever said, said again to one that has restarted, is not believed', () => {
+  const world = new World(4);
+  const [a, b] = ['lb-a', 'lb-b'].map((name) => world.node(name, KEYS));
+  for (const node of [a, b]) node.engine.start();
+  world.recording = [];
+  a.open(50);
+  world.run(3000);
+  const recording = world.recording;
+  world.recording = undefined;
+  a.down = true;
+  b.restart();
+  b.engine.start();
+  for (const bytes of recording) b.sync.receive(bytes.slice());
+  world.run(3000);
+  assert.is(b.engine.peers().length, 0);
+  assert.ok(b.engine.stats().network.rejected_unproven >= recording.length / 2);
+});
+
+for (const each of [engines, box, attacks, rotation, windows]) each.run();

@@ -13,6 +13,9 @@ import { newRecord, nodeId, RecordView } from '../../kernel/record/record.js';
 import type { NoticeCode, PeerChange, SyncOptions } from '../../sync/api.js';
 import type { Cache } from '../../sync/cache.js';
 import { Sync } from '../../sync/engine.js';
+import type { Clock, Link } from '../../sync/ports.js';
+import type { SealKey } from '../../sync/seal/box.js';
+import { openSeal } from '../../sync/seal/seal.js';
 
 export interface Faults {
   /** Parts of one. */
@@ -38,6 +41,19 @@ export function generator(seed: number): () => number {
     t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
     return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
   };
+}
+
+export interface NodeOptions extends Partial<SyncOptions> {
+  bootedAt?: number;
+  /** Those that seal its link. */
+  keys?: readonly SealKey[];
+}
+
+/** One start of a daemon. */
+interface Started {
+  readonly engine: Sync;
+  readonly link: number;
+  receive(datagram: Uint8Array): void;
 }
 
 export class World {
@@ -86,7 +102,7 @@ export class World {
     return holds();
   }
 
-  node(name: string, options: Partial<SyncOptions> & { bootedAt?: number } = {}): Node {
+  node(name: string, options: NodeOptions = {}): Node {
     const node = new Node(this, name, options);
     this.nodes.push(node);
     return node;
@@ -102,7 +118,7 @@ export class World {
         const bytes = datagram.slice();
         const delay = 0.1 + this.random() * (this.faults.jitterMs ?? 0);
         this.after(delay, () => {
-          if (!to.down && to.link === to.sync.link) to.sync.engine.receive(bytes);
+          if (!to.down && to.link === to.sync.link) to.sync.receive(bytes);
         });
       }
     }
@@ -125,19 +141,18 @@ export class Node {
   demotions = 0;
   down = false;
   link = 0;
-  sync: { engine: Sync; link: number };
-  /** Of the daemon that is started next. */
-  options: Partial<SyncOptions> & { bootedAt?: number };
+  sync: Started;
+  readonly #options: NodeOptions;
   #nextId = 1n;
   #starts = 0;
 
   constructor(
     readonly world: World,
     readonly name: string,
-    options: Partial<SyncOptions> & { bootedAt?: number },
+    options: NodeOptions,
   ) {
     this.id = nodeId(name);
-    this.options = options;
+    this.#options = options;
     this.sync = this.#daemon(undefined);
   }
 
@@ -225,29 +240,36 @@ export class Node {
     return this.engine.external.get(of.id);
   }
 
-  #daemon(incarnation: bigint | undefined): { engine: Sync; link: number } {
+  #daemon(incarnation: bigint | undefined): Started {
     const { world } = this;
     const link = this.link;
     const alive = () => link === this.link;
-    const bootedAt = this.options.bootedAt ?? 0;
-    const engine = new Sync({
+    const { bootedAt = 0, keys, ...options } = this.#options;
+    const clock: Clock = {
+      now: () => world.now + bootedAt,
+      after: (ms, fn) => world.after(ms, () => (alive() ? fn() : undefined)),
+    };
+    const random = { u32: () => Math.floor(world.random() * 2 ** 32) };
+    const carrier: Link = {
+      mtu: 1472,
+      paths: 1,
+      send: (datagram) => {
+        if (alive()) world.carry(this, datagram);
+        return true;
+      },
+      stats: () => ({}),
+    };
+    const deliver = (datagram: Uint8Array): void => engine.receive(datagram);
+    const proved = (): void => engine.greet();
+    const parts = { link: carrier, node: this.id, clock, random, deliver, proved };
+    const seal = keys && openSeal({ ...parts, keys });
+    const engine: Sync = new Sync({
       node: this.id,
       name: this.name,
       incarnation: incarnation ?? 1_800_000_000_000_000n + BigInt(++this.#starts),
-      clock: {
-        now: () => world.now + bootedAt,
-        after: (ms, fn) => world.after(ms, () => (alive() ? fn() : undefined)),
-      },
-      random: { u32: () => Math.floor(world.random() * 2 ** 32) },
-      link: {
-        mtu: 1472,
-        paths: 1,
-        send: (datagram) => {
-          if (alive()) world.carry(this, datagram);
-          return true;
-        },
-        stats: () => ({}),
-      },
+      clock,
+      random,
+      link: seal ?? carrier,
       hashLimit: 8192,
       resendQueueSize: 4096,
       events: {
@@ -262,9 +284,9 @@ export class Node {
         epochChanged: () => {},
         notice: (code) => this.notices.push(code),
       },
-      ...this.options,
+      ...options,
     });
-    return { engine, link };
+    return { engine, link, receive: (datagram) => (seal ?? engine).receive(datagram) };
   }
 }
 
