@@ -10,12 +10,13 @@ import type { Mode } from './modes.js';
 import type { Ownership } from './ownership.js';
 import type { Peer } from './peer.js';
 import { RECORD_WORDS } from './store.js';
-import { FIRST_ONLY } from './versions.js';
+import { versionsIn } from './versions.js';
 import {
   contextOf,
   type Datagram,
   HeaderFlag,
   NAME_MAX,
+  nameIn,
   parse,
   REJECTIONS,
   type Reading,
@@ -83,12 +84,17 @@ export class Inbox {
     const { header } = datagram;
     const { node, members, ownership } = this.#host;
     if (header.sender === node) return this.#ownName(header.incarnation);
-    const peer = members.hear(header);
+    const name = nameIn(datagram);
+    if (name !== undefined && (name.length > NAME_MAX || nodeId(name) !== header.sender)) {
+      return 'name';
+    }
+    const peer = members.hear(header, versionsIn(datagram));
     if (typeof peer === 'string') return peer;
+    if (name !== undefined) peer.name = name;
     this.#counts.rx_unknown_segments += datagram.unknown;
     this.#counts[`rx_version_${header.version as 1 | 2}`]++;
-    ownership.noteEpoch(header.epoch);
     const rejection = this.#dispatch(peer, datagram);
+    if (rejection === undefined) ownership.noteEpoch(header.epoch);
     members.tryReconcile(peer);
     return rejection;
   }
@@ -147,23 +153,15 @@ export class Inbox {
     unpack(view, at, type === Segment.RECORD4, context, header.sender, this.#words);
   }
 
-  #hello(peer: Peer, { header, segments, bytes, view }: Datagram): Rejection | undefined {
-    let versions = FIRST_ONLY;
+  #hello(peer: Peer, { header, segments, view }: Datagram): Rejection | undefined {
     for (const { type, at, count, size } of segments) {
-      if (type === Segment.NAME) {
-        const name = String.fromCharCode(...bytes.subarray(at, at + count));
-        if (count === 0 || count > NAME_MAX || nodeId(name) !== peer.node) return 'name';
-        peer.name = name;
-      } else if (type === Segment.VERSIONS && count > 0) {
-        versions = { lowest: bytes[at], highest: bytes[at + 1] };
-      } else if (type === Segment.KNOWN) {
+      if (type === Segment.KNOWN) {
         for (let item = at; item < at + count * size; item += size) {
           if (view.getUint32(item, true) !== this.#host.node) continue;
           this.#host.knownAs(readU64(view, item + 8), peer);
         }
       }
     }
-    this.#host.members.speaks(peer, versions);
     if (header.flags & HeaderFlag.LEAVING) this.#host.members.leaving(peer);
     return undefined;
   }

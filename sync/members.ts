@@ -85,7 +85,7 @@ export class Members {
   }
 
   /** The peer that sent this, made or started anew if need be; or why it is not listened to. */
-  hear(header: Header): Peer | Rejection {
+  hear(header: Header, versions: Versions): Peer | Rejection {
     const now = this.#host.options.clock.now();
     let peer = this.byNode.get(header.sender);
     if (peer && header.incarnation < peer.incarnation) {
@@ -100,20 +100,12 @@ export class Members {
       this.caches.set(peer.node, cache);
     }
     peer.heardAt = now;
-    if (header.incarnation > peer.incarnation) this.#welcome(peer, header, now);
-    else if (!peer.alive) this.#revive(peer);
+    if (header.incarnation > peer.incarnation) this.#welcome(peer, header, versions, now);
+    else if (header.type === Type.HELLO || versions.highest > peer.versions.highest) {
+      this.#speaks(peer, versions);
+    }
+    if (!peer.alive) this.#revive(peer);
     return peer;
-  }
-
-  /** A HELLO says which versions the sender speaks. */
-  speaks(peer: Peer, versions: Versions): void {
-    peer.versions = versions;
-    const { version } = this;
-    if (versions.lowest <= version) return;
-    this.#host.notice(
-      'versions-apart',
-      `${peer.name} does not speak version ${version} of the wire, which is the highest of all others: it does not hear this node`,
-    );
   }
 
   /** A HELLO may say that the sender stops. */
@@ -211,19 +203,30 @@ export class Members {
     this.#judge();
   }
 
-  #welcome(peer: Peer, header: Header, now: number): void {
+  #welcome(peer: Peer, header: Header, versions: Versions, now: number): void {
     const known = peer.incarnation !== 0;
     const base = header.type === Type.DATA ? header.sequence : header.sequence + 1;
     const wasInSync = peer.inSync;
     peer.restart(header.incarnation, base, now);
     peer.alive = true;
     peer.wanted = 0;
+    this.#speaks(peer, versions);
     this.#changed(peer, known ? 'restarted' : 'new');
     if (wasInSync) this.#changed(peer, 'out-of-sync');
     // it must not wait for the next keep-alive to know that we are here
     this.sayHello(HeaderFlag.REPORT_WANTED);
     if (this.#host.options.startupResync) this.want(peer, base);
     this.#judge();
+  }
+
+  #speaks(peer: Peer, versions: Versions): void {
+    peer.versions = versions;
+    const { version } = this;
+    if (versions.lowest <= version) return;
+    this.#host.notice(
+      'versions-apart',
+      `${peer.name} does not speak version ${version} of the wire, which is the highest of all others: it does not hear this node`,
+    );
   }
 
   #revive(peer: Peer): void {

@@ -59,7 +59,6 @@ export class Peer {
    */
   restart(incarnation: number, base: number, now: number): void {
     this.incarnation = incarnation;
-    this.versions = FIRST_ONLY;
     this.window = new ReceiveWindow(base);
     this.graves.clear();
     this.stream++;

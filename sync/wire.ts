@@ -18,7 +18,7 @@ export {
   Type,
   WIRE_VERSION,
 } from './wire/header.js';
-export { type Datagram, parse, type Reading, type SegmentView } from './wire/parse.js';
+export { type Datagram, nameIn, parse, type Reading, type SegmentView } from './wire/parse.js';
 export { REJECTIONS, type Rejection } from './wire/rejections.js';
 export { GONE_EPOCH, GONE_OWNER, NAME_MAX, SEGMENT_SIZE, Segment } from './wire/segments.js';
 export { Writer } from './wire/writer.js';

@@ -10,7 +10,7 @@ import {
   WIRE_VERSION,
 } from './header.js';
 import type { Rejection } from './rejections.js';
-import { RULES, SEGMENT_SIZE } from './segments.js';
+import { RULES, SEGMENT_SIZE, Segment } from './segments.js';
 
 export interface SegmentView {
   readonly type: number;
@@ -87,6 +87,14 @@ function walk(datagram: Datagram, version: number): Rejection | undefined {
       datagram.segments.push({ type, count, at, size: rule.size });
     }
     at += octets;
+  }
+  return undefined;
+}
+
+/** The NodeName that a HELLO says, or undefined. */
+export function nameIn({ segments, bytes }: Datagram): string | undefined {
+  for (const { type, at, count } of segments) {
+    if (type === Segment.NAME) return String.fromCharCode(...bytes.subarray(at, at + count));
   }
   return undefined;
 }
