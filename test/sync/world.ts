@@ -142,7 +142,8 @@ export class Node {
   down = false;
   link = 0;
   sync: Started;
-  readonly #options: NodeOptions;
+  /** Of the daemon that is started next. */
+  options: NodeOptions;
   #nextId = 1n;
   #starts = 0;
 
@@ -152,7 +153,7 @@ export class Node {
     options: NodeOptions,
   ) {
     this.id = nodeId(name);
-    this.#options = options;
+    this.options = options;
     this.sync = this.#daemon(undefined);
   }
 
@@ -244,7 +245,7 @@ export class Node {
     const { world } = this;
     const link = this.link;
     const alive = () => link === this.link;
-    const { bootedAt = 0, keys, ...options } = this.#options;
+    const { bootedAt = 0, keys, ...options } = this.options;
     const clock: Clock = {
       now: () => world.now + bootedAt,
       after: (ms, fn) => world.after(ms, () => (alive() ? fn() : undefined)),
