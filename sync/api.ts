@@ -60,6 +60,7 @@ export type NoticeCode =
   | 'lost-for-good' // a peer no longer has what was lost: a bulk has been requested
   | 'resend-overflow' // the resend queue is full: a live peer will need a bulk
   | 'cache-full' // HashLimit reached: records are not kept
+  | 'path-changed' // another path of the link is in use: the last one failed, or the preferred one is good again
   | 'versions-apart' // a peer speaks no version that all others do
   | 'twin' // another node uses the same NodeName
   | 'incarnation-raised'; // the clock went back between two starts: the incarnation was corrected
@@ -84,6 +85,18 @@ export interface PeerInfo {
   readonly lagMs: number;
   /** Records in its external cache. */
   readonly records: number;
+}
+
+/** One path of the link, as this node sends by it. */
+export interface PathInfo {
+  /** "multicast eth2". */
+  readonly name: string;
+  /** What this node says goes by it. */
+  readonly inUse: boolean;
+  /** Why it carries nothing, as far as is known here. */
+  readonly fault: string | undefined;
+  /** Live peers that hear nothing by it. */
+  readonly unheardBy: readonly string[];
 }
 
 export interface SyncStats {
@@ -158,6 +171,8 @@ export interface SyncEngine {
   flush(which: 'internal' | 'external' | 'both'): void;
 
   peers(): PeerInfo[];
+  /** The preferred one first. */
+  paths(): PathInfo[];
   /**
    * Changes of records that some live peer has not acknowledged (an upper bound; 0 means none).
    * With no live peer: the size of the internal cache.

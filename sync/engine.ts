@@ -4,7 +4,7 @@
  * arrival, and the other nodes.
  */
 import { nodeId } from '../kernel/record/record.js';
-import type { NoticeCode, PeerInfo, SyncEngine, SyncOptions, SyncStats } from './api.js';
+import type { NoticeCode, PathInfo, PeerInfo, SyncEngine, SyncOptions, SyncStats } from './api.js';
 import { Bulk } from './bulk.js';
 import type { Cache } from './cache.js';
 import { SyncError } from './error.js';
@@ -14,6 +14,7 @@ import { Members } from './members.js';
 import { findMode, type Mode } from './modes.js';
 import { Outbox } from './outbox.js';
 import { Ownership } from './ownership.js';
+import { Paths } from './paths.js';
 import type { Peer } from './peer.js';
 import type { LinkStats } from './ports.js';
 import { Mark, Store } from './store.js';
@@ -45,6 +46,7 @@ export class Sync implements SyncEngine {
   readonly #members: Members;
   readonly #ownership: Ownership;
   readonly #bulk: Bulk;
+  readonly #paths: Paths;
   readonly #inbox: Inbox;
   readonly #resync = { inserted: 0, updated: 0 };
   readonly #noticedAt = new Map<NoticeCode, number>();
@@ -63,12 +65,21 @@ export class Sync implements SyncEngine {
     this.internal = store.internal;
     // the parts know each other by what they may ask for; the mode comes first and is asked later
     const live = () => this.#members.live();
+    this.#paths = new Paths({
+      link: options.link,
+      clock: options.clock,
+      helloMs: this.#options.helloMs,
+      live,
+      lag: () => this.#slowest((peer) => this.#mode.lag(peer)),
+      sayHello: () => this.#members.sayHello(0),
+      notice: (code, message) => this.#notice(code, message),
+    });
     const sender = {
       node: options.node,
       link: options.link,
       incarnation: () => this.#incarnation,
       epoch: () => this.#ownership.epoch,
-      path: () => 0,
+      paths: this.#paths,
       checksums: this.#options.versionMax > 1,
       version: () => this.#members.version,
     };
@@ -90,6 +101,7 @@ export class Sync implements SyncEngine {
     this.#members = new Members({
       options: this.#options,
       outbox: this.#outbox,
+      paths: this.#paths,
       mode: this.#mode,
       newCache: () => store.external(),
       notice: (code, message) => this.#notice(code, message),
@@ -121,6 +133,7 @@ export class Sync implements SyncEngine {
         checksums: this.#options.versionMax > 1 && !options.link.sealed,
       },
       members: this.#members,
+      paths: this.#paths,
       ownership: this.#ownership,
       mode: this.#mode,
       bulk: this.#bulk,
@@ -145,6 +158,7 @@ export class Sync implements SyncEngine {
 
   start(): void {
     this.#members.start();
+    this.#paths.start();
   }
 
   stop(): void {
@@ -154,14 +168,19 @@ export class Sync implements SyncEngine {
     this.#bulk.stop();
     this.#mode.stop();
     this.#members.stop();
+    this.#paths.stop();
+  }
+
+  paths(): PathInfo[] {
+    return this.#paths.info();
   }
 
   greet(): void {
     if (!this.#stopped) this.#members.sayHello(0);
   }
 
-  receive(datagram: Uint8Array, _path = 0): void {
-    if (!this.#stopped) this.#inbox.receive(datagram);
+  receive(datagram: Uint8Array, path = 0): void {
+    if (!this.#stopped) this.#inbox.receive(datagram, path);
   }
 
   local(events: Uint8Array): void {
@@ -268,6 +287,7 @@ export class Sync implements SyncEngine {
         ...this.#outbox.counts,
         ...withRejections(this.#inbox.stats(), this.#options.link.rejections?.() ?? {}),
         ...this.#members.counts,
+        ...this.#paths.counts,
       },
       ownership: { ...this.#ownership.counts, epoch: this.epoch },
     };

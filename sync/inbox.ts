@@ -8,6 +8,7 @@ import { counts } from './counts.js';
 import type { Members } from './members.js';
 import type { Mode } from './modes.js';
 import type { Ownership } from './ownership.js';
+import type { Paths } from './paths.js';
 import type { Peer } from './peer.js';
 import { RECORD_WORDS } from './store.js';
 import { versionsIn } from './versions.js';
@@ -31,6 +32,7 @@ export interface InboxHost {
   readonly node: number;
   readonly reading: Reading;
   readonly members: Members;
+  readonly paths: Paths;
   readonly ownership: Ownership;
   readonly mode: Mode;
   readonly bulk: Bulk;
@@ -64,10 +66,10 @@ export class Inbox {
     this.#host = host;
   }
 
-  receive(bytes: Uint8Array): void {
+  receive(bytes: Uint8Array, path: number): void {
     this.#counts.rx_datagrams++;
     this.#counts.rx_octets += bytes.length;
-    const rejection = this.#take(parse(bytes, this.#host.reading));
+    const rejection = this.#take(parse(bytes, this.#host.reading), path);
     if (rejection) this.#rejections[rejection]++;
   }
 
@@ -79,10 +81,10 @@ export class Inbox {
     };
   }
 
-  #take(datagram: Datagram | Rejection): Rejection | undefined {
+  #take(datagram: Datagram | Rejection, path: number): Rejection | undefined {
     if (typeof datagram === 'string') return datagram;
     const { header } = datagram;
-    const { node, members, ownership } = this.#host;
+    const { node, members, ownership, paths } = this.#host;
     if (header.sender === node) return this.#ownName(header.incarnation);
     const name = nameIn(datagram);
     if (name !== undefined && (name.length > NAME_MAX || nodeId(name) !== header.sender)) {
@@ -91,19 +93,22 @@ export class Inbox {
     const peer = members.hear(header, versionsIn(datagram));
     if (typeof peer === 'string') return peer;
     if (name !== undefined) peer.name = name;
+    paths.heard(peer, path);
     this.#counts.rx_unknown_segments += datagram.unknown;
     this.#counts[`rx_version_${header.version as 1 | 2}`]++;
-    const rejection = this.#dispatch(peer, datagram);
+    const rejection = this.#dispatch(peer, datagram, path);
     if (rejection === undefined) ownership.noteEpoch(header.epoch);
     members.tryReconcile(peer);
     return rejection;
   }
 
-  #dispatch(peer: Peer, datagram: Datagram): Rejection | undefined {
+  #dispatch(peer: Peer, datagram: Datagram, path: number): Rejection | undefined {
     const { node, mode, bulk, incarnation } = this.#host;
     const { header } = datagram;
     if (header.type === Type.DATA) return this.#data(peer, datagram);
-    mode.heard(peer, header);
+    // the same HELLO by another path: once is enough
+    const again = header.type === Type.HELLO && this.#heardPaths(peer, datagram, path);
+    mode.heard(peer, again ? { ...header, flags: 0 } : header);
     if (header.type === Type.HELLO) return this.#hello(peer, datagram);
     if (header.receiver !== 0 && header.receiver !== node) {
       this.#counts.rx_overheard++;
@@ -164,6 +169,24 @@ export class Inbox {
     }
     if (header.flags & HeaderFlag.LEAVING) this.#host.members.leaving(peer);
     return undefined;
+  }
+
+  /** True: this HELLO has come by another path already. */
+  #heardPaths(peer: Peer, { segments, bytes, view }: Datagram, ours: number): boolean {
+    const { paths, node } = this.#host;
+    let again = false;
+    for (const { type, at, count, size } of segments) {
+      if (type === Segment.PATH && count > 0) {
+        const serial = view.getUint32(at + 4, true);
+        again = paths.hello(peer, ours, { path: bytes[at], paths: bytes[at + 1], serial });
+      } else if (type === Segment.HEARD) {
+        for (let item = at; item < at + count * size; item += size) {
+          if (view.getUint32(item, true) !== node) continue;
+          paths.hears(peer, view.getUint32(item + 4, true));
+        }
+      }
+    }
+    return again;
   }
 
   #ownName(incarnation: number): Rejection {

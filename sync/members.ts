@@ -7,6 +7,7 @@ import type { Cache } from './cache.js';
 import { counts } from './counts.js';
 import type { Mode } from './modes.js';
 import type { Outbox } from './outbox.js';
+import type { Mark, Paths } from './paths.js';
 import { Peer } from './peer.js';
 import type { Timer } from './ports.js';
 import { common, type Versions } from './versions.js';
@@ -17,6 +18,7 @@ import {
   type Rejection,
   Segment,
   Type,
+  type Writer,
   writeU64,
 } from './wire.js';
 
@@ -31,6 +33,7 @@ const SWEEP_SLOTS = 65_536;
 export interface MembersHost {
   readonly options: Required<SyncOptions>;
   readonly outbox: Outbox;
+  readonly paths: Paths;
   readonly mode: Mode;
   /** For the records of one more peer. */
   newCache(): Cache;
@@ -104,7 +107,8 @@ export class Members {
     else if (header.type === Type.HELLO || versions.highest > peer.versions.highest) {
       this.#speaks(peer, versions);
     }
-    if (!peer.alive) this.#revive(peer);
+    // its good-bye comes by every path
+    if (!peer.alive && !(header.flags & HeaderFlag.LEAVING)) this.#revive(peer);
     return peer;
   }
 
@@ -113,25 +117,48 @@ export class Members {
     if (peer.alive) this.#die(peer);
   }
 
+  /** By every path. */
   sayHello(flags: number): void {
-    const { outbox, options } = this.#host;
-    outbox.control(Type.HELLO, { flags }, (writer) => {
-      for (const character of options.name) {
-        writer.bytes[writer.item(Segment.NAME)] = character.charCodeAt(0);
-      }
-      if (options.versionMax > HELLO_VERSION) {
-        const at = writer.item(Segment.VERSIONS);
-        writer.bytes[at] = HELLO_VERSION;
-        writer.bytes[at + 1] = options.versionMax;
-      }
-      for (const peer of this.byNode.values()) {
-        if (!writer.fits(Segment.KNOWN)) return;
-        const at = writer.item(Segment.KNOWN);
-        writer.view.setUint32(at, peer.node, true);
-        writer.view.setUint32(at + 4, 0, true);
-        writeU64(writer.view, at + 8, peer.incarnation);
-      }
-    });
+    const { outbox, paths } = this.#host;
+    for (const mark of paths.marks()) {
+      outbox.control(Type.HELLO, { flags }, (writer) => this.#writeHello(writer, mark), mark.path);
+    }
+  }
+
+  #writeHello(writer: Writer, mark: Mark): void {
+    const { options } = this.#host;
+    for (const character of options.name) {
+      writer.bytes[writer.item(Segment.NAME)] = character.charCodeAt(0);
+    }
+    if (options.versionMax > HELLO_VERSION) {
+      const at = writer.item(Segment.VERSIONS);
+      writer.bytes[at] = HELLO_VERSION;
+      writer.bytes[at + 1] = options.versionMax;
+    }
+    this.#writePaths(writer, mark);
+    for (const peer of this.byNode.values()) {
+      if (!writer.fits(Segment.KNOWN)) return;
+      const at = writer.item(Segment.KNOWN);
+      writer.view.setUint32(at, peer.node, true);
+      writer.view.setUint32(at + 4, 0, true);
+      writeU64(writer.view, at + 8, peer.incarnation);
+    }
+  }
+
+  /** The path that it goes by, and by which of theirs the others are heard. */
+  #writePaths(writer: Writer, { path, paths, serial }: Mark): void {
+    const at = writer.item(Segment.PATH);
+    writer.bytes[at] = path;
+    writer.bytes[at + 1] = paths;
+    writer.view.setUint16(at + 2, 0, true);
+    writer.view.setUint32(at + 4, serial, true);
+    for (const peer of this.byNode.values()) {
+      const mask = this.#host.paths.heardFrom(peer);
+      if (mask === undefined || !writer.fits(Segment.HEARD)) continue;
+      const item = writer.item(Segment.HEARD);
+      writer.view.setUint32(item, peer.node, true);
+      writer.view.setUint32(item + 4, mask, true);
+    }
   }
 
   /** Ask a peer for a bulk that begins at this sequence or later. */
@@ -208,6 +235,7 @@ export class Members {
     const base = header.type === Type.DATA ? header.sequence : header.sequence + 1;
     const wasInSync = peer.inSync;
     peer.restart(header.incarnation, base, now);
+    this.#host.paths.forget(peer);
     peer.alive = true;
     peer.wanted = 0;
     this.#speaks(peer, versions);
@@ -239,6 +267,7 @@ export class Members {
 
   #die(peer: Peer): void {
     peer.alive = false;
+    this.#host.paths.forget(peer);
     this.counts.peers_died++;
     this.#changed(peer, 'dead');
     this.#judge();
@@ -268,6 +297,7 @@ export class Members {
     const { clock, helloMs, deadAfterMs } = this.#host.options;
     const deadline = clock.now() - deadAfterMs;
     for (const peer of this.live()) if (peer.heardAt < deadline) this.#die(peer);
+    this.#host.paths.look();
     this.sayHello(0);
     this.#judge();
     this.#helloTimer = clock.after(helloMs, () => this.#hello());

@@ -6,6 +6,7 @@
 import type { Cache } from './cache.js';
 import { counts } from './counts.js';
 import { IDENTITY_SIZE, Identity } from './identity.js';
+import type { Paths } from './paths.js';
 import type { Link } from './ports.js';
 import type { Claim } from './tombstones.js';
 import {
@@ -38,8 +39,7 @@ export interface Sender {
   readonly checksums: boolean;
   incarnation(): number;
   epoch(): number;
-  /** The path that is in use. */
-  path(): number;
+  readonly paths: Paths;
   /** The version to write, HELLO aside. */
   version(): number;
 }
@@ -152,18 +152,30 @@ export class Outbox {
     this.#send(this.#data, { type: Type.DATA, flags, version: this.#version });
   }
 
-  /** A datagram outside of the stream, to one node or (receiver 0) to all. */
-  control(type: number, fields: Partial<Header>, fill?: (writer: Writer) => void): void {
+  /**
+   * A datagram outside of the stream, to one node or (receiver 0) to all.
+   * @param path to go by, whichever is in use
+   */
+  control(
+    type: number,
+    fields: Partial<Header>,
+    fill?: (writer: Writer) => void,
+    path?: number,
+  ): void {
     this.flush();
     fill?.(this.#control);
     if (type === Type.HELLO) this.counts.tx_hello++;
     else if (type === Type.REPORT) this.counts.tx_report++;
     else this.counts.tx_request++;
     const version = type === Type.HELLO ? HELLO_VERSION : this.#sender.version();
-    this.#send(this.#control, { ...fields, type, version });
+    this.#send(this.#control, { ...fields, type, version }, path);
   }
 
-  #send(writer: Writer, fields: Partial<Header> & { type: number; version: number }): void {
+  #send(
+    writer: Writer,
+    fields: Partial<Header> & { type: number; version: number },
+    path?: number,
+  ): void {
     const datagram = writer.finish({
       ...fields,
       sender: this.#sender.node,
@@ -172,13 +184,31 @@ export class Outbox {
       oldest: this.#retention.oldest(this.#sequence),
       epoch: this.#sender.epoch(),
     });
-    if (this.#sender.link.send(datagram, this.#sender.path())) {
+    const { link } = this.#sender;
+    if (path === undefined ? this.#byPathsInUse(datagram) : link.send(datagram, path)) {
       this.counts.tx_datagrams++;
       this.counts.tx_octets += datagram.length;
       this.counts[`tx_version_${fields.version as 1 | 2}`]++;
     } else {
       this.counts.tx_refused++;
     }
+  }
+
+  /** One that has just gone down is left for another one. False: nothing takes it. */
+  #byPathsInUse(datagram: Uint8Array): boolean {
+    const { link, paths } = this.#sender;
+    const { inUse } = paths;
+    let taken = false;
+    for (const path of inUse) {
+      if (link.send(datagram, path)) {
+        taken = true;
+        continue;
+      }
+      for (const other of paths.failed(path)) {
+        if (!inUse.includes(other) && link.send(datagram, other)) taken = true;
+      }
+    }
+    return taken;
   }
 
   /** False: the version or the record does not allow it. */

@@ -20,5 +20,12 @@ export {
 } from './wire/header.js';
 export { type Datagram, nameIn, parse, type Reading, type SegmentView } from './wire/parse.js';
 export { REJECTIONS, type Rejection } from './wire/rejections.js';
-export { GONE_EPOCH, GONE_OWNER, NAME_MAX, SEGMENT_SIZE, Segment } from './wire/segments.js';
+export {
+  GONE_EPOCH,
+  GONE_OWNER,
+  NAME_MAX,
+  PATHS_MAX,
+  SEGMENT_SIZE,
+  Segment,
+} from './wire/segments.js';
 export { Writer } from './wire/writer.js';

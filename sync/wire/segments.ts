@@ -14,6 +14,8 @@ import { Type } from './header.js';
 import type { Datagram } from './parse.js';
 import type { Rejection } from './rejections.js';
 
+/** Bits of a mask of paths. */
+export const PATHS_MAX = 32;
 /** Octets before the items: type, count, octets of all items. */
 export const SEGMENT_SIZE = 4;
 
@@ -36,6 +38,10 @@ export const Segment = {
   KNOWN: 8,
   /** HELLO: the lowest and the highest version that the sender speaks. */
   VERSIONS: 9,
+  /** HELLO: the path that it has come by at the sender, how many it has, number of the HELLO. */
+  PATH: 11,
+  /** HELLO: node id, and on which of its paths that node is heard: bit 0 for path 0. */
+  HEARD: 12,
   /** What the compact records after it have in common. */
   CONTEXT: 13,
   /** A record in the compact form, with IPv4 on both legs. */
@@ -104,6 +110,14 @@ export const RULES: Readonly<Record<number, SegmentRule>> = {
     since: 2,
     check: ({ bytes }, at) => (bytes[at] > 0 && bytes[at] <= bytes[at + 1] ? undefined : 'range'),
   },
+  [Segment.PATH]: {
+    size: 8,
+    within: [Type.HELLO],
+    since: 2,
+    check: ({ bytes }, at) =>
+      bytes[at] < bytes[at + 1] && bytes[at + 1] <= PATHS_MAX ? undefined : 'range',
+  },
+  [Segment.HEARD]: { size: 8, within: [Type.HELLO], since: 2 },
   [Segment.CONTEXT]: { size: CONTEXT_SIZE, within: [Type.DATA], since: 2, check: checkContext },
   [Segment.RECORD4]: { size: RECORD4_SIZE, within: [Type.DATA], since: 2, check: checkCompact },
   [Segment.RECORD6]: { size: RECORD6_SIZE, within: [Type.DATA], since: 2, check: checkCompact },
