@@ -17,7 +17,7 @@ export interface SyncOptions {
   readonly random: Random;
   readonly link: Link;
   readonly events: SyncEvents;
-  /** FTFW. */
+  /** FTFW (or NACK, its old name), NOTRACK or ALARM. Default FTFW. */
   readonly mode?: string;
   /** Records in the internal cache, and in all external caches together. Default 1048576. */
   readonly hashLimit?: number;
@@ -25,6 +25,10 @@ export interface SyncOptions {
   readonly resendQueueSize?: number;
   /** Records after which a receiver acknowledges at once (else within ackDelayMs). Default 300. */
   readonly ackWindowSize?: number;
+  /** ALARM: every entry is said again within this. Default 15000. */
+  readonly refreshMs?: number;
+  /** ALARM: what a peer has not spoken of for so long leaves its external cache. Default 180000. */
+  readonly cacheTimeoutMs?: number;
   /** Ask the others for all that they own at the start. Default true. */
   readonly startupResync?: boolean;
   /** Without an answer for so long, this node is alone, and in sync. Default 2000. */
@@ -63,12 +67,17 @@ export type NoticeCode =
   | 'path-changed' // another path of the link is in use: the last one failed, or the preferred one is good again
   | 'versions-apart' // a peer speaks no version that all others do
   | 'twin' // another node uses the same NodeName
+  | 'link-overflow' // the link did not take a datagram: as good as lost
+  | 'mode-differs' // a peer is in another mode of synchronisation
+  | 'recovered' // what was lost or has overflowed has been made good
   | 'incarnation-raised'; // the clock went back between two starts: the incarnation was corrected
 
 export interface PeerInfo {
   readonly node: number;
   /** Its NodeName, or its id in hexadecimal while it has not said it yet. */
   readonly name: string;
+  /** Of synchronisation: FTFW, NOTRACK, ALARM, or what a later version may have. */
+  readonly mode: string;
   readonly incarnation: bigint;
   /** Heard within deadAfterMs. */
   readonly alive: boolean;
@@ -174,11 +183,14 @@ export interface SyncEngine {
   /** The preferred one first. */
   paths(): PathInfo[];
   /**
-   * Changes of records that some live peer has not acknowledged (an upper bound; 0 means none).
-   * With no live peer: the size of the internal cache.
+   * Changes of records that some live peer of the same mode has not acknowledged (an upper bound; 0
+   * means none). With no such peer: the size of the internal cache.
    */
   unacknowledged(): number;
-  /** Does every live peer, and at least one, hold the present state of this record of ours? */
+  /**
+   * Does every live peer of the same mode, and at least one, hold the present state of this record of
+   * ours?
+   */
   acknowledged(record: Uint8Array): boolean;
   stats(): SyncStats;
 }

@@ -17,6 +17,7 @@ import { Ownership } from './ownership.js';
 import { Paths } from './paths.js';
 import type { Peer } from './peer.js';
 import type { LinkStats } from './ports.js';
+import { Recovery } from './recovery.js';
 import { Mark, Store } from './store.js';
 import { HeaderFlag, WIRE_VERSION } from './wire.js';
 
@@ -26,6 +27,8 @@ const DEFAULTS = {
   resendQueueSize: 131_072,
   ackWindowSize: 300,
   startupResync: true,
+  refreshMs: 15_000,
+  cacheTimeoutMs: 180_000,
   startupMs: 2000,
   helloMs: 1000,
   deadAfterMs: 3500,
@@ -47,6 +50,7 @@ export class Sync implements SyncEngine {
   readonly #ownership: Ownership;
   readonly #bulk: Bulk;
   readonly #paths: Paths;
+  readonly #recovery: Recovery;
   readonly #inbox: Inbox;
   readonly #resync = { inserted: 0, updated: 0 };
   readonly #noticedAt = new Map<NoticeCode, number>();
@@ -55,10 +59,10 @@ export class Sync implements SyncEngine {
   #resendOverflows = 0;
 
   constructor(options: SyncOptions) {
-    this.#options = { ...DEFAULTS, ...options };
+    const { name: mode, create } = findMode(options.mode ?? DEFAULTS.mode);
+    this.#options = { ...DEFAULTS, ...options, mode };
     check(this.#options);
-    const create = findMode(this.#options.mode);
-    this.mode = this.#options.mode.toUpperCase();
+    this.mode = mode;
     this.#incarnation = Number(options.incarnation);
     const store = new Store(this.#options.hashLimit, () => options.clock.now());
     this.#store = store;
@@ -74,6 +78,13 @@ export class Sync implements SyncEngine {
       sayHello: () => this.#members.sayHello(0),
       notice: (code, message) => this.#notice(code, message),
     });
+    const alike = () => this.#alike();
+    this.#recovery = new Recovery({
+      clock: options.clock,
+      sequence: () => this.#outbox.sequence,
+      livePeers: alike,
+      recovered: (message) => this.#notice('recovered', message),
+    });
     const sender = {
       node: options.node,
       link: options.link,
@@ -82,21 +93,29 @@ export class Sync implements SyncEngine {
       paths: this.#paths,
       checksums: this.#options.versionMax > 1,
       version: () => this.#members.version,
+      refused: () => this.#refused(),
     };
     this.#outbox = new Outbox(sender, this.internal, {
-      oldest: (sequence) => this.#mode.oldest(sequence),
+      oldest: (sequence, carried) => this.#mode.oldest(sequence, carried),
       keep: (key) => this.#mode.keep(key),
       sent: (sequence, repairs) => this.#mode.sent(sequence, repairs),
     });
     this.#mode = create({
       options: this.#options,
       outbox: this.#outbox,
-      livePeers: live,
+      internal: this.internal,
+      peers: () => this.#members.byNode.values(),
+      livePeers: alike,
       sayHello: (wantReport) => this.#members.sayHello(wantReport ? HeaderFlag.REPORT_WANTED : 0),
       sayPresent: (key) => this.#sayPresent(key),
-      lostForGood: (peer) => this.#members.lostForGood(peer),
+      fellBehind: (peer) => this.#members.fellBehind(peer),
+      askForBulk: (peer) => this.#members.askForBulk(peer),
+      complete: (peer) => this.#members.complete(peer),
       overflowed: () => this.#overflowed(),
-      progressed: () => this.#bulk.progressed(),
+      progressed: () => {
+        this.#bulk.progressed();
+        this.#recovery.progressed();
+      },
     });
     this.#members = new Members({
       options: this.#options,
@@ -157,6 +176,7 @@ export class Sync implements SyncEngine {
   }
 
   start(): void {
+    this.#mode.start();
     this.#members.start();
     this.#paths.start();
   }
@@ -249,7 +269,7 @@ export class Sync implements SyncEngine {
   }
 
   unacknowledged(): number {
-    const { done } = this.#members.live().next();
+    const { done } = this.#alike().next();
     return done ? this.internal.size : this.#slowest((peer) => this.#owedTo(peer));
   }
 
@@ -258,8 +278,8 @@ export class Sync implements SyncEngine {
     if (slot < 0 || this.#store.marked(slot, Mark.UNSAID)) return false;
     const sequence = this.internal.sequence(slot);
     let held = false;
-    for (const peer of this.#members.live()) {
-      if (sequence < peer.followedFrom || sequence > peer.acked) return false;
+    for (const peer of this.#alike()) {
+      if (!peer.holds(sequence)) return false;
       held = true;
     }
     return held;
@@ -322,6 +342,11 @@ export class Sync implements SyncEngine {
     this.#ownership.deliverDemoted();
   }
 
+  /** Live peers in the same mode: nobody waits for any other. */
+  *#alike(): Generator<Peer, void, void> {
+    for (const peer of this.#members.live()) if (peer.mode === this.mode) yield peer;
+  }
+
   #owedTo(peer: Peer): number {
     if (!peer.holdsAll) return this.internal.size;
     return this.#mode.unacknowledged(peer) + this.#store.unsaid;
@@ -329,15 +354,24 @@ export class Sync implements SyncEngine {
 
   #slowest(of: (peer: Peer) => number): number {
     let most = 0;
-    for (const peer of this.#members.live()) most = Math.max(most, of(peer));
+    for (const peer of this.#alike()) most = Math.max(most, of(peer));
     return most;
   }
 
   #overflowed(): void {
     this.#resendOverflows++;
+    this.#recovery.overflowed('the resend queue');
     this.#notice(
       'resend-overflow',
       `the resend queue is full (ResendQueueSize ${this.#options.resendQueueSize}): the slowest peer will ask for a bulk`,
+    );
+  }
+
+  #refused(): void {
+    this.#recovery.overflowed('the link');
+    this.#notice(
+      'link-overflow',
+      'the link does not take what is sent: what it refuses is lost, and made good as its mode has it',
     );
   }
 
@@ -375,6 +409,8 @@ function check(options: Required<SyncOptions>): void {
     ['helloMs', 1],
     ['deadAfterMs', 1],
     ['versionMax', 1],
+    ['refreshMs', 1],
+    ['cacheTimeoutMs', 1],
   ];
   for (const [name, minimum] of least) {
     if ((options[name] as number) >= minimum) continue;

@@ -14,6 +14,8 @@ import { Identity } from './identity.js';
 import type { Mode, ModeHost } from './modes.js';
 import type { Peer } from './peer.js';
 import type { Timer } from './ports.js';
+import { Probe } from './probe.js';
+import { sayReport, takeReport } from './report.js';
 import { ResendQueue } from './resend.js';
 import {
   type Datagram,
@@ -22,9 +24,6 @@ import {
   type Rejection,
   readU64,
   Segment,
-  Type,
-  type Writer,
-  writeU64,
 } from './wire.js';
 
 /** A receiver reports so long after the first datagram that it has not reported. */
@@ -58,9 +57,7 @@ class Ftfw implements Mode {
   readonly #queue: ResendQueue;
   readonly #reporters = new Map<Peer, Reporter>();
   readonly #key = new Identity();
-  #probe: Timer | undefined;
-  #probeMs = PROBE_MS;
-  #lastSentAt = 0;
+  readonly #probe: Probe;
   #stopped = false;
   readonly #counts = counts(
     'nacks_sent',
@@ -68,12 +65,19 @@ class Ftfw implements Mode {
     'repaired_datagrams',
     'beyond_repair',
     'given_up',
-    'probes',
   );
 
   constructor(host: ModeHost) {
     this.#host = host;
     this.#queue = new ResendQueue(host.options.resendQueueSize);
+    this.#probe = new Probe(host, PROBE_MS);
+  }
+
+  start(): void {}
+
+  /** A queue that was kept for a peer that is not waited for any more need not be kept. */
+  peerChanged(): void {
+    this.#release();
   }
 
   oldest(): number {
@@ -87,9 +91,9 @@ class Ftfw implements Mode {
 
   sent(sequence: number, repairs: readonly number[]): void {
     this.#makeRoom();
-    this.#lastSentAt = this.#host.options.clock.now();
-    this.#queue.seal(sequence, this.#lastSentAt, repairs);
-    this.#armProbe();
+    const now = this.#host.options.clock.now();
+    this.#queue.seal(sequence, now, repairs);
+    this.#probe.sent(now);
   }
 
   arriving(peer: Peer, header: Header): Rejection | undefined {
@@ -115,7 +119,9 @@ class Ftfw implements Mode {
       }
     }
     if (peer.window.missingCount === 0) peer.graves.clear();
-    if (reporter.unreported >= this.#host.options.ackWindowSize) this.reportNow(peer);
+    const wanted = (header.flags & HeaderFlag.REPORT_WANTED) !== 0;
+    const { ackWindowSize } = this.#host.options;
+    if (wanted || reporter.unreported >= ackWindowSize) this.reportNow(peer);
     else this.#reportWithin(peer, ACK_DELAY_MS);
   }
 
@@ -127,19 +133,14 @@ class Ftfw implements Mode {
   }
 
   report(peer: Peer, datagram: Datagram): Rejection | undefined {
-    const { header, segments, view } = datagram;
-    if (header.ack > this.#host.outbox.sequence) return 'ack_beyond';
-    // an older report that was overtaken says nothing new
-    if (header.ack < peer.acked) return 'late';
-    if (header.ack > peer.acked) this.#probeMs = PROBE_MS;
-    peer.acked = Math.max(peer.acked, header.ack);
-    peer.holdsAll = (header.flags & HeaderFlag.HOLDS_ALL) !== 0;
-    for (const { type, at, count, size } of segments) {
-      if (type === Segment.FOLLOWED && count > 0) peer.followedFrom = readU64(view, at);
-      if (type === Segment.MISSING) {
-        this.#counts.nacks_received++;
-        this.#repair(view, at, count, size);
-      }
+    const before = peer.acked;
+    const rejection = takeReport(this.#host.outbox, peer, datagram);
+    if (rejection) return rejection;
+    if (peer.acked > before) this.#probe.answered();
+    for (const { type, at, count, size } of datagram.segments) {
+      if (type !== Segment.MISSING) continue;
+      this.#counts.nacks_received++;
+      this.#repair(datagram.view, at, count, size);
     }
     this.#release();
     this.#host.progressed(peer);
@@ -154,16 +155,7 @@ class Ftfw implements Mode {
     reporter.dueAt = Number.POSITIVE_INFINITY;
     reporter.unreported = 0;
     if (this.#stopped) return;
-    this.#host.outbox.control(
-      Type.REPORT,
-      {
-        receiver: peer.node,
-        receiverIncarnation: peer.incarnation,
-        ack: window.complete,
-        flags: peer.inSync ? HeaderFlag.HOLDS_ALL : 0,
-      },
-      (writer) => writeReport(writer, peer),
-    );
+    sayReport(this.#host.outbox, peer);
     if (window.missingCount === 0) {
       reporter.retryMs = NACK_RETRY_MS;
       reporter.missingBefore = 0;
@@ -188,7 +180,7 @@ class Ftfw implements Mode {
 
   stop(): void {
     this.#stopped = true;
-    this.#probe?.cancel();
+    this.#probe.stop();
     for (const reporter of this.#reporters.values()) reporter.timer?.cancel();
   }
 
@@ -197,6 +189,7 @@ class Ftfw implements Mode {
       resend_used: this.#queue.used,
       resend_limit: this.#host.options.resendQueueSize,
       ...this.#counts,
+      probes: this.#probe.probes,
     };
   }
 
@@ -211,7 +204,8 @@ class Ftfw implements Mode {
   #giveUp(peer: Peer, header: Header): void {
     if (!peer.window.giveUp(header.oldest)) return;
     this.#counts.beyond_repair++;
-    this.#host.lostForGood(peer);
+    this.#host.fellBehind(peer);
+    this.#host.askForBulk(peer);
   }
 
   #lookForGaps(peer: Peer): void {
@@ -287,43 +281,6 @@ class Ftfw implements Mode {
       this.#counts.given_up++;
     }
     if (needed) this.#host.overflowed();
-  }
-
-  #armProbe(): void {
-    if (this.#probe || this.#stopped) return;
-    const { clock } = this.#host.options;
-    this.#probe = clock.after(this.#probeMs, () => {
-      this.#probe = undefined;
-      if (!this.#unanswered()) {
-        this.#probeMs = PROBE_MS;
-        return;
-      }
-      if (clock.now() - this.#lastSentAt >= this.#probeMs) {
-        this.#counts.probes++;
-        this.#host.sayHello(true);
-        this.#probeMs = Math.min(2 * this.#probeMs, this.#host.options.helloMs);
-      }
-      this.#armProbe();
-    });
-  }
-
-  #unanswered(): boolean {
-    for (const peer of this.#host.livePeers()) {
-      if (peer.acked < this.#host.outbox.sequence) return true;
-    }
-    return false;
-  }
-}
-
-function writeReport(writer: Writer, { window }: Peer): void {
-  const followed = writer.item(Segment.FOLLOWED);
-  writeU64(writer.view, followed, window.base);
-  writeU64(writer.view, followed + 8, window.highest);
-  for (const range of window.missing) {
-    if (!writer.fits(Segment.MISSING)) return;
-    const at = writer.item(Segment.MISSING);
-    writeU64(writer.view, at, range.from);
-    writeU64(writer.view, at + 8, range.to);
   }
 }
 

@@ -5,7 +5,7 @@
 import { nodeId } from '../kernel/record/record.js';
 import type { Bulk } from './bulk.js';
 import { counts } from './counts.js';
-import type { Members } from './members.js';
+import { type Members, MODE_UNSAID } from './members.js';
 import type { Mode } from './modes.js';
 import type { Ownership } from './ownership.js';
 import type { Paths } from './paths.js';
@@ -158,15 +158,19 @@ export class Inbox {
     unpack(view, at, type === Segment.RECORD4, context, header.sender, this.#words);
   }
 
-  #hello(peer: Peer, { header, segments, view }: Datagram): Rejection | undefined {
+  #hello(peer: Peer, { header, segments, bytes, view }: Datagram): Rejection | undefined {
+    let mode = MODE_UNSAID;
     for (const { type, at, count, size } of segments) {
-      if (type === Segment.KNOWN) {
+      if (type === Segment.MODE) {
+        mode = String.fromCharCode(...bytes.subarray(at, at + Math.min(count, NAME_MAX)));
+      } else if (type === Segment.KNOWN) {
         for (let item = at; item < at + count * size; item += size) {
           if (view.getUint32(item, true) !== this.#host.node) continue;
           this.#host.knownAs(readU64(view, item + 8), peer);
         }
       }
     }
+    this.#host.members.modeOf(peer, mode);
     if (header.flags & HeaderFlag.LEAVING) this.#host.members.leaving(peer);
     return undefined;
   }

@@ -30,6 +30,9 @@ const REQUEST_MS_MAX = 4000;
 /** Slots compared with a bulk before others have their turn. */
 const SWEEP_SLOTS = 65_536;
 
+/** The mode of a node that does not say it. */
+export const MODE_UNSAID = 'FTFW';
+
 export interface MembersHost {
   readonly options: Required<SyncOptions>;
   readonly outbox: Outbox;
@@ -98,7 +101,7 @@ export class Members {
     if (!peer) {
       if (this.byNode.size >= PEERS_MAX) return 'too_many_peers';
       const cache = this.#host.newCache();
-      peer = new Peer(header.sender, cache, now);
+      peer = new Peer(header.sender, cache, this.#host.options.mode, now);
       this.byNode.set(peer.node, peer);
       this.caches.set(peer.node, cache);
     }
@@ -110,6 +113,18 @@ export class Members {
     // its good-bye comes by every path
     if (!peer.alive && !(header.flags & HeaderFlag.LEAVING)) this.#revive(peer);
     return peer;
+  }
+
+  /** A HELLO says in which mode its sender is. */
+  modeOf(peer: Peer, mode: string): void {
+    if (mode === peer.mode) return;
+    peer.mode = mode;
+    const own = this.#host.options.mode;
+    if (mode === own) return;
+    this.#host.notice(
+      'mode-differs',
+      `${peer.name} is in mode ${mode} and this node in ${own}: neither waits for the other; give both the same Mode`,
+    );
   }
 
   /** A HELLO may say that the sender stops. */
@@ -134,6 +149,10 @@ export class Members {
       const at = writer.item(Segment.VERSIONS);
       writer.bytes[at] = HELLO_VERSION;
       writer.bytes[at + 1] = options.versionMax;
+    }
+    // who does not say it is in FTFW, the one mode of the first version
+    for (const character of options.mode === MODE_UNSAID ? '' : options.mode) {
+      writer.bytes[writer.item(Segment.MODE)] = character.charCodeAt(0);
     }
     this.#writePaths(writer, mark);
     for (const peer of this.byNode.values()) {
@@ -169,14 +188,35 @@ export class Members {
     this.#armRequests();
   }
 
-  lostForGood(peer: Peer): void {
+  /** Changes of the peer were lost: see ModeHost. */
+  fellBehind(peer: Peer): void {
     this.counts.lost_for_good++;
     this.#host.notice(
       'lost-for-good',
-      `changes of ${peer.name} were lost and it cannot repair them any more: asking for a bulk`,
+      `changes of ${peer.name} were lost and will not come again: asking for a bulk`,
     );
+    peer.behind = true;
     this.#fallOut(peer);
+  }
+
+  askForBulk(peer: Peer): void {
     this.want(peer, peer.window.base);
+  }
+
+  /** All that the peer owns has been heard. */
+  complete(peer: Peer): void {
+    peer.wanted = 0;
+    this.#nothingMissing(peer);
+  }
+
+  #nothingMissing(peer: Peer): void {
+    // what found no room is missing: say so instead of pretending
+    const complete = peer.refused === 0;
+    peer.refused = 0;
+    if (!complete || this.#stopped) return;
+    if (!peer.inSync) this.#cameIn(peer);
+    this.#host.mode.reportNow(peer);
+    this.#judge();
   }
 
   /** The operator has emptied the cache of this peer. */
@@ -219,15 +259,21 @@ export class Members {
   #reconciled(peer: Peer, first: number): void {
     this.counts.bulks_received++;
     if (first >= peer.wanted) peer.wanted = 0;
-    // what found no room is missing: say so instead of pretending
-    const complete = peer.refused === 0;
-    peer.refused = 0;
-    if (!complete || this.#stopped) return;
-    const change = !peer.inSync;
+    this.#nothingMissing(peer);
+  }
+
+  #cameIn(peer: Peer): void {
+    const { clock } = this.#host.options;
     peer.inSync = true;
-    if (change) this.#changed(peer, 'in-sync');
-    this.#host.mode.reportNow(peer);
-    this.#judge();
+    if (peer.behind) {
+      peer.behind = false;
+      const seconds = ((clock.now() - peer.outOfSyncSince) / 1000).toFixed(1);
+      this.#host.notice(
+        'recovered',
+        `${seconds} s after changes of ${peer.name} were lost, all that it owns is here again`,
+      );
+    }
+    this.#changed(peer, 'in-sync');
   }
 
   #welcome(peer: Peer, header: Header, versions: Versions, now: number): void {
@@ -283,6 +329,7 @@ export class Members {
     const { mode, options } = this.#host;
     const info = peer.info(options.clock.now(), mode.unacknowledged(peer), mode.lag(peer));
     options.events.peerChanged(info, change);
+    mode.peerChanged(peer, change);
   }
 
   /** Its clock went back between two starts, or it is an old datagram: say what we know, not often. */

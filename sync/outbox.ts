@@ -24,8 +24,11 @@ import {
 
 /** What a mode keeps of what has been sent. */
 export interface Retention {
-  /** Lowest sequence that can still be repaired, when `sequence` is the last that was sent. */
-  oldest(sequence: number): number;
+  /**
+   * Lowest sequence that can still be repaired, when `sequence` is the last that was sent; `carried`:
+   * by the datagram that says so.
+   */
+  oldest(sequence: number, carried: boolean): number;
   /** The datagram under way speaks of this splice (or of a bulk's end: origin 0). */
   keep(key: Identity): void;
   /** It has left. `repairs`: earlier ones that it stands in for. */
@@ -42,6 +45,8 @@ export interface Sender {
   readonly paths: Paths;
   /** The version to write, HELLO aside. */
   version(): number;
+  /** The link has not taken a datagram: it is as good as lost. */
+  refused(): void;
 }
 
 export class Outbox {
@@ -58,6 +63,7 @@ export class Outbox {
   /** First datagram that carries content of the repair under way. */
   #repairFrom = 0;
   #continued = false;
+  #reportWanted = false;
   readonly counts = counts(
     'tx_datagrams',
     'tx_octets',
@@ -123,6 +129,11 @@ export class Outbox {
     this.bulkEnd(first, key.incarnationHigh * 0x100000000 + key.incarnationLow);
   }
 
+  /** Whoever gets the datagram under way (or the next one) shall report at once. */
+  wantReport(): void {
+    this.#reportWanted = true;
+  }
+
   /** What follows is the present state of what a lost datagram spoke of. */
   beginRepair(): void {
     this.#repairFrom = this.#sequence + 1;
@@ -145,8 +156,11 @@ export class Outbox {
     const sequence = ++this.#sequence;
     const repairs = this.#repairs;
     this.#repairs = [];
-    const flags = this.#continued ? HeaderFlag.CONTINUED : 0;
+    const flags =
+      (this.#continued ? HeaderFlag.CONTINUED : 0) |
+      (this.#reportWanted ? HeaderFlag.REPORT_WANTED : 0);
     this.#continued = false;
+    this.#reportWanted = false;
     this.#retention.sent(sequence, repairs);
     this.counts.tx_data++;
     this.#send(this.#data, { type: Type.DATA, flags, version: this.#version });
@@ -181,7 +195,7 @@ export class Outbox {
       sender: this.#sender.node,
       incarnation: this.#sender.incarnation(),
       sequence: this.#sequence,
-      oldest: this.#retention.oldest(this.#sequence),
+      oldest: this.#retention.oldest(this.#sequence, fields.type === Type.DATA),
       epoch: this.#sender.epoch(),
     });
     const { link } = this.#sender;
@@ -191,6 +205,7 @@ export class Outbox {
       this.counts[`tx_version_${fields.version as 1 | 2}`]++;
     } else {
       this.counts.tx_refused++;
+      this.#sender.refused();
     }
   }
 

@@ -14,6 +14,8 @@ export interface PendingEnd {
 export class Peer {
   readonly node: number;
   name: string;
+  /** Of synchronisation, as it says; this node's own until it has said it. */
+  mode: string;
   incarnation = 0;
   alive = true;
   /** Of the wire, that it speaks: as it has said itself, or as what has come of it shows. */
@@ -29,6 +31,8 @@ export class Peer {
   /** The cache is complete. */
   inSync = false;
   outOfSyncSince: number;
+  /** Changes of its were lost, and it has not been in sync since. */
+  behind = false;
   /** A bulk that begins here or later is being asked for; 0: none. */
   wanted = 0;
   /** Records that did not find room in the cache since the last bulk began. */
@@ -40,8 +44,9 @@ export class Peer {
   acked = 0;
   holdsAll = false;
 
-  constructor(node: number, cache: Cache, now: number) {
+  constructor(node: number, cache: Cache, mode: string, now: number) {
     this.node = node;
+    this.mode = mode;
     this.name = node.toString(16).padStart(8, '0');
     this.cache = cache;
     this.heardAt = now;
@@ -51,6 +56,11 @@ export class Peer {
   /** It has said what it has of our stream. */
   get hasReported(): boolean {
     return this.followedFrom !== Number.POSITIVE_INFINITY;
+  }
+
+  /** Has what we said under this sequence, if anything, come and stayed? */
+  holds(sequence: number): boolean {
+    return sequence >= this.followedFrom && sequence <= this.acked;
   }
 
   /**
@@ -78,6 +88,7 @@ export class Peer {
     return {
       node: this.node,
       name: this.name,
+      mode: this.mode,
       incarnation: BigInt(this.incarnation),
       alive: this.alive,
       inSync: this.inSync,

@@ -98,7 +98,7 @@ export class ReceiveWindow {
 
   /**
    * The sender cannot repair what lies below `oldest` any more. True when something was missing
-   * there: it is lost for good, and the stream counts as complete from its present end only.
+   * there: it is lost for good, and the stream counts as complete from behind it only.
    */
   giveUp(oldest: number): boolean {
     if (this.#missing.length > RANGES_MAX) oldest = Math.max(oldest, this.#next);
@@ -108,10 +108,10 @@ export class ReceiveWindow {
       const range = this.#missing[0];
       const to = Math.min(range.to, oldest - 1);
       this.#missingCount -= to - range.from + 1;
+      this.#base = to + 1;
       if (to === range.to) this.#missing.shift();
       else range.from = oldest;
     }
-    this.#base = this.#next;
     return true;
   }
 

@@ -48,6 +48,8 @@ export const Segment = {
   RECORD4: 14,
   /** A record in the compact form. */
   RECORD6: 15,
+  /** HELLO: mode of synchronisation of the sender, ASCII; none: FTFW. */
+  MODE: 10,
 } as const;
 
 /** Inside a GONE item: the claim under which the splice has ended. */
@@ -97,6 +99,12 @@ export const RULES: Readonly<Record<number, SegmentRule>> = {
   [Segment.NAME]: {
     size: 1,
     within: [Type.HELLO],
+    check: ({ bytes }, at) => (NAME_CHARACTER[bytes[at]] ? undefined : 'name'),
+  },
+  [Segment.MODE]: {
+    size: 1,
+    within: [Type.HELLO],
+    since: 2,
     check: ({ bytes }, at) => (NAME_CHARACTER[bytes[at]] ? undefined : 'name'),
   },
   [Segment.KNOWN]: {
