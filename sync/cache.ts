@@ -81,18 +81,18 @@ export class Cache {
 
   /**
    * Put in the record at `at`, whose identity is `key`, unless what is there is newer: by
-   * (epoch, owner), then by generation. Its times count as of now. What another cache holds moves.
+   * (epoch, owner), then by generation. Its times are as of `now`. What another cache holds moves.
    */
-  upsert(key: Identity, view: DataView, at: number): Upsert {
-    return this.put(this.#store.find(key), key, view, at);
+  upsert(key: Identity, view: DataView, at: number, now = this.#store.now()): Upsert {
+    return this.put(this.#store.find(key), key, view, at, now);
   }
 
   /** The same, where the slot is known in which the store has the identity; -1: it has not. */
-  put(slot: number, key: Identity, view: DataView, at: number): Upsert {
+  put(slot: number, key: Identity, view: DataView, at: number, now: number): Upsert {
     this.#last = slot;
     if (slot < 0) {
       if (!this.#admit()) return this.#refuse();
-      this.#last = this.#store.insert(this.#tag, key, view, at);
+      this.#last = this.#store.insert(this.#tag, key, view, at, now);
       return this.#count('inserted');
     }
     const holder = this.#store.cacheOf(slot);
@@ -103,12 +103,12 @@ export class Cache {
         return this.#refuse();
       }
       this.#store.retag(slot, this.#tag);
-      this.#store.write(slot, view, at);
+      this.#store.write(slot, view, at, now);
       return this.#count('inserted');
     }
     const order = this.#store.compare(view, at, slot);
     if (order < 0) return this.#count('stale');
-    this.#store.write(slot, view, at);
+    this.#store.write(slot, view, at, now);
     return this.#count(order === 0 ? 'refreshed' : 'updated');
   }
 
@@ -178,13 +178,13 @@ export class Cache {
   }
 
   /** Milliseconds since the times of the record in the slab were right. */
-  age(slot: number): number {
-    return this.#store.age(slot);
+  age(slot: number, now = this.#store.now()): number {
+    return this.#store.age(slot, now);
   }
 
   /** Copy the record, with remaining_ms and idle_ms as of now. */
-  render(slot: number, view: DataView, at: number): void {
-    this.#store.render(slot, view, at);
+  render(slot: number, view: DataView, at: number, now = this.#store.now()): void {
+    this.#store.render(slot, view, at, now);
   }
 
   /**
@@ -195,10 +195,11 @@ export class Cache {
     for (let slot = 0; slot < this.top; ) {
       const chunk = new Uint8Array(CHUNK_RECORDS * RECORD_SIZE);
       const view = new DataView(chunk.buffer);
+      const now = this.#store.now();
       let at = 0;
       for (; slot < this.top && at < chunk.length; slot++) {
         if (!this.holds(slot)) continue;
-        this.render(slot, view, at);
+        this.render(slot, view, at, now);
         at += RECORD_SIZE;
       }
       if (at > 0) yield chunk.subarray(0, at);

@@ -7,6 +7,8 @@ import { RecordOffset } from '../kernel/record/layout.js';
 /** Octets of an identity, in the order in which a record begins: id, incarnation, origin. */
 export const IDENTITY_SIZE = RecordOffset.origin + 4;
 export const IDENTITY_WORDS = IDENTITY_SIZE / 4;
+const LINE_BITS = 3;
+const LINE_MASK = (1 << LINE_BITS) - 1;
 
 /** One identity, loaded to be looked up. Meant to be reused: no object for each record. */
 export class Identity {
@@ -61,14 +63,19 @@ export class Identity {
     view.setUint32(offset + 16, this.origin, true);
   }
 
-  /** Ids count up by one, so every bit has to move: multiply and fold, as murmur3 ends. */
+  /**
+   * Multiply and fold, as murmur3 ends: every bit has to move, since ids count up by one. But the last
+   * three bits stay, so that eight splices born in a row stand in one line of an index (64 octets):
+   * what comes in the order of birth, as births, bulks and take-overs do, waits for memory less often.
+   */
   #rehash(): this {
-    let h = this.idLow ^ Math.imul(this.idHigh, 0x9e3779b1);
+    let h = (this.idLow >>> LINE_BITS) ^ Math.imul(this.idHigh, 0x9e3779b1);
     h ^= Math.imul(this.incarnationLow, 0x85ebca6b) ^ Math.imul(this.incarnationHigh, 0x27d4eb2f);
     h ^= Math.imul(this.origin, 0xc2b2ae35);
     h = Math.imul(h ^ (h >>> 16), 0x85ebca6b);
     h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);
-    this.hash = (h ^ (h >>> 16)) >>> 0;
+    h ^= h >>> 16;
+    this.hash = ((h & ~LINE_MASK) | (this.idLow & LINE_MASK)) >>> 0;
     return this;
   }
 }

@@ -40,6 +40,7 @@ export interface Sender {
   readonly link: Link;
   /** Of datagrams that are not sealed. */
   readonly checksums: boolean;
+  now(): number;
   incarnation(): number;
   epoch(): number;
   readonly paths: Paths;
@@ -58,6 +59,8 @@ export class Outbox {
   readonly #key = new Identity();
   /** That the datagram under way is written in. */
   #version = 0;
+  /** When it was begun: it leaves in the same turn. */
+  #now = 0;
   #sequence = 0;
   #repairs: number[] = [];
   /** First datagram that carries content of the repair under way. */
@@ -97,7 +100,7 @@ export class Outbox {
   record(slot: number): void {
     if (!this.#compact(slot)) {
       const at = this.#room(Segment.RECORD);
-      this.#internal.render(slot, this.#data.view, at);
+      this.#internal.render(slot, this.#data.view, at, this.#now);
     }
     this.#internal.setSequence(slot, this.#sequence + 1, 0);
     this.#retention.keep(this.#internal.identity(slot, this.#key));
@@ -232,7 +235,7 @@ export class Outbox {
     const { words } = this.#internal;
     const at = this.#internal.wordsAt(slot);
     if (!compressible(words, at, this.#sender.node)) return false;
-    const age = this.#internal.age(slot);
+    const age = this.#internal.age(slot, this.#now);
     if (this.#data.compact(words, at, age)) return true;
     this.flush();
     this.#begun();
@@ -247,7 +250,10 @@ export class Outbox {
 
   /** The version of the datagram under way: it is chosen when the datagram begins. */
   #begun(): number {
-    if (this.#data.empty) this.#version = this.#sender.version();
+    if (this.#data.empty) {
+      this.#version = this.#sender.version();
+      this.#now = this.#sender.now();
+    }
     return this.#version;
   }
 }

@@ -31,7 +31,6 @@ const EPOCH_MAX = 0xffff_0000;
 export interface OwnershipHost {
   readonly node: number;
   readonly outbox: Outbox;
-  now(): number;
   demoted(records: Uint8Array): void;
   epochChanged(epoch: number): void;
   /** A record did not find room. */
@@ -107,7 +106,7 @@ export class Ownership {
       return;
     }
     if (ours) this.#giveUp(slot, key);
-    if (peer.cache.put(slot, key, view, at) === 'full') {
+    if (peer.cache.put(slot, key, view, at, peer.heardAt) === 'full') {
       peer.refused++;
       this.#host.full();
     } else {
@@ -137,6 +136,7 @@ export class Ownership {
   /** n struct splice_event of the kernel. */
   local(events: Uint8Array): void {
     const view = new DataView(events.buffer, events.byteOffset, events.byteLength);
+    const now = this.#store.now();
     for (let at = 0; at + EVENT_SIZE <= events.length; at += EVENT_SIZE) {
       const type = view.getUint32(at + EventOffset.type, true);
       const record = at + EventOffset.record;
@@ -145,7 +145,7 @@ export class Ownership {
       } else if (type === EventType.DESTROY) {
         this.#ended(view, record);
       } else {
-        this.#owned(events, view, record);
+        this.#owned(events, view, record, now);
       }
     }
   }
@@ -159,10 +159,11 @@ export class Ownership {
   resyncRecords(records: Uint8Array): { inserted: number; updated: number } {
     const view = new DataView(records.buffer, records.byteOffset, records.byteLength);
     const changed = { inserted: 0, updated: 0 };
+    const now = this.#store.now();
     for (let at = 0; at + RECORD_SIZE <= records.length; at += RECORD_SIZE) {
       if (view.getUint32(at + RecordOffset.owner, true) !== this.#host.node) continue;
       if (!replicable(records, at)) continue;
-      const what = this.#owned(records, view, at);
+      const what = this.#owned(records, view, at, now);
       if (what === 'inserted' || what === 'updated') changed[what]++;
     }
     return changed;
@@ -192,7 +193,7 @@ export class Ownership {
         const chunk = new Uint8Array(CHUNK_RECORDS * RECORD_SIZE);
         const view = new DataView(chunk.buffer);
         const slots = new Uint32Array(CHUNK_RECORDS);
-        const now = this.#host.now();
+        const now = this.#store.now();
         let count = 0;
         for (; slot < cache.top && count < CHUNK_RECORDS; slot++) {
           if (!cache.holds(slot)) continue;
@@ -210,6 +211,7 @@ export class Ownership {
   committed(records: Uint8Array, results: Uint32Array): number {
     const view = new DataView(records.buffer, records.byteOffset, records.byteLength);
     const slots = this.#planned.get(records.buffer);
+    const now = this.#store.now();
     let room = this.#host.room();
     let ours = 0;
     for (let index = 0; index < results.length; index++) {
@@ -219,7 +221,7 @@ export class Ownership {
         const key = this.#key.load(view, at);
         const slot =
           slots && this.#store.has(slots[index], key) ? slots[index] : this.#store.find(key);
-        if (this.#taken(slot, key, view, at, room > 0)) room--;
+        if (this.#taken(slot, key, view, at, now, room > 0)) room--;
         ours++;
       } else if (result === Result.EXISTS) this.counts.commit_exists++;
       else if (result === Result.TUPLE_TAKEN) this.counts.commit_tuple_taken++;
@@ -263,14 +265,14 @@ export class Ownership {
   /** A record of ours has to leave this kernel. It is still in its slot. */
   #giveUp(slot: number, key: Identity): void {
     const record = new Uint8Array(RECORD_SIZE);
-    this.#store.render(slot, new DataView(record.buffer), 0);
+    this.internal.render(slot, new DataView(record.buffer), 0);
     this.#demoted.push(record);
     this.counts.demoted++;
     this.#host.outbox.gone(key, this.tombstones.endOf(key));
   }
 
   /** The kernel holds this record as ours. */
-  #owned(bytes: Uint8Array, view: DataView, at: number) {
+  #owned(bytes: Uint8Array, view: DataView, at: number, now: number) {
     if (!replicable(bytes, at)) {
       this.counts.local_unfinished++;
       return undefined;
@@ -286,7 +288,7 @@ export class Ownership {
       this.#demoted.push(bytes.slice(at, at + RECORD_SIZE));
       return undefined;
     }
-    const what = this.internal.put(known, key, view, at);
+    const what = this.internal.put(known, key, view, at, now);
     if (what === 'full') {
       this.#host.full();
       return what;
@@ -338,9 +340,16 @@ export class Ownership {
    * The kernel has taken a record. A live peer that owned it hears so at once, if there is `room`; the
    * others have it from its last owner and can wait for their turn. True: it has been said.
    */
-  #taken(slot: number, key: Identity, view: DataView, at: number, room: boolean): boolean {
+  #taken(
+    slot: number,
+    key: Identity,
+    view: DataView,
+    at: number,
+    now: number,
+    room: boolean,
+  ): boolean {
     const owner = slot < 0 ? 0 : this.#store.owner(slot);
-    if (this.internal.put(slot, key, view, at) === 'full') {
+    if (this.internal.put(slot, key, view, at, now) === 'full') {
       this.#host.full();
       return false;
     }

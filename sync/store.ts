@@ -112,6 +112,10 @@ export class Store {
     return this.#tags[slot] !== 0 && key.equals(this.words, slot * RECORD_WORDS);
   }
 
+  now(): number {
+    return this.#now();
+  }
+
   /** Whose record that is; undefined: the slot is free. */
   cacheOf(slot: number): Cache | undefined {
     return this.#caches[this.#tags[slot]];
@@ -121,12 +125,12 @@ export class Store {
     return this.#tags[slot];
   }
 
-  /** Put in the record at `at`, whose identity is `key` and not there yet; there is room for it. */
-  insert(tag: number, key: Identity, view: DataView, at: number): number {
+  /** Put in the record at `at`, rendered `now`, whose identity is `key` and not there yet; it has room. */
+  insert(tag: number, key: Identity, view: DataView, at: number, now: number): number {
     const slot = this.#freeCount > 0 ? this.#free[--this.#freeCount] : this.#top++;
     this.#index.insert(key, slot);
     this.retag(slot, tag);
-    this.write(slot, view, at);
+    this.write(slot, view, at, now);
     return slot;
   }
 
@@ -139,13 +143,13 @@ export class Store {
   }
 
   /** The record at `at` in the place of the one in the slot, whose identity it has. */
-  write(slot: number, view: DataView, at: number): void {
+  write(slot: number, view: DataView, at: number, now: number): void {
     const words = this.words;
     const end = (slot + 1) * RECORD_WORDS;
     for (let to = slot * RECORD_WORDS; to < end; to++, at += 4) {
       words[to] = view.getUint32(at, true);
     }
-    this.#stamps[slot] = this.#now();
+    this.#stamps[slot] = now;
   }
 
   free(slot: number): void {
@@ -217,12 +221,12 @@ export class Store {
   }
 
   /** Milliseconds since the record's times were right. */
-  age(slot: number, now = this.#now()): number {
+  age(slot: number, now: number): number {
     return Math.max(0, Math.floor(now - this.#stamps[slot]));
   }
 
   /** Copy the record, with remaining_ms and idle_ms as of now. */
-  render(slot: number, view: DataView, at: number, now = this.#now()): void {
+  render(slot: number, view: DataView, at: number, now: number): void {
     const words = this.words;
     const from = slot * RECORD_WORDS;
     for (let word = 0; word < RECORD_WORDS; word++) {
