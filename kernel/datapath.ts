@@ -44,6 +44,8 @@ export const SPLICE_MARK = 0x53504c;
 const SWEEP_MS = 1000;
 const ARMED = 0xffffffffffffffffn;
 const ADDRESS_SIZE = 16;
+/** The datapath keeps 16 bits of the time at which a wait began. */
+const DEFER_MS_MAX = 60_000;
 
 /** Seconds. RFC 9293 and the old tcp_splice sysctls stand behind most of them. */
 export const DEFAULT_TIMEOUTS: Record<TimeoutName, number> = {
@@ -270,6 +272,17 @@ export class Datapath {
   }
   set debugLevel(level: number) {
     this.#setTunable('debugLevel', level);
+  }
+
+  /**
+   * How long the last commit of a splice waits for Table.confirm(), in milliseconds; 0: not at all. It goes
+   * on without when that time is over.
+   */
+  get deferMs(): number {
+    return this.#tunables.getUint32(TunablesOffset.deferMs, true);
+  }
+  set deferMs(ms: number) {
+    this.#setTunable('deferMs', Math.min(Math.ceil(ms), DEFER_MS_MAX));
   }
 
   /** Seconds per state; those not named get their default. */

@@ -110,7 +110,7 @@ export class Table {
     return MailboxOffset.items + index * BATCH_ITEM_SIZE;
   }
 
-  #eachBatch(operation: number, records: Uint8Array, events: boolean): Uint32Array {
+  #eachBatch(operation: number, records: Uint8Array, flags: number): Uint32Array {
     if (records.length % RECORD_SIZE !== 0) {
       throw new RangeError(`${records.length} bytes are no whole number of records`);
     }
@@ -118,7 +118,6 @@ export class Table {
     const [batch] = this.#batches;
     for (let first = 0; first < results.length; first += BATCH_ITEMS) {
       const end = Math.min(first + BATCH_ITEMS, results.length) * RECORD_SIZE;
-      const flags = events ? OperationFlag.EVENTS : 0;
       batch.fill(operation, flags, records.subarray(first * RECORD_SIZE, end));
       batch.run(this.#program);
       results.set(batch.results, first);
@@ -133,11 +132,12 @@ export class Table {
 
   /**
    * Put n records of RECORD_SIZE bytes into the table; their times are stamped by this kernel's own
-   * clock. A record gives way, or makes others give way, by (epoch, owner).
+   * clock. A record gives way, or makes others give way, by (epoch, owner). One with Flag.STANDBY is held
+   * for its owner: translated, in silence, until it is deleted or a stronger claim takes its place.
    * @returns one Result per record
    */
   insert(records: Uint8Array, options: { events?: boolean } = {}): Uint32Array {
-    return this.#eachBatch(Operation.INSERT, records, options.events ?? false);
+    return this.#eachBatch(Operation.INSERT, records, options.events ? OperationFlag.EVENTS : 0);
   }
 
   /**
@@ -153,14 +153,29 @@ export class Table {
     return new Insertion(this.#batches, start, inserted);
   }
 
-  /** Remove the splices that these records identify. @returns one Result per record */
-  delete(records: Uint8Array, options: { events?: boolean } = {}): Uint32Array {
-    return this.#eachBatch(Operation.DELETE, records, options.events ?? false);
+  /**
+   * Remove the splices that these records identify.
+   * @param options held: only those that are held for another owner
+   * @returns one Result per record
+   */
+  delete(records: Uint8Array, options: { events?: boolean; held?: boolean } = {}): Uint32Array {
+    const flags =
+      (options.events ? OperationFlag.EVENTS : 0) | (options.held ? OperationFlag.HELD : 0);
+    return this.#eachBatch(Operation.DELETE, records, flags);
   }
 
-  /** All entries, in chunks of n × RECORD_SIZE bytes; those in motion may be missed or seen twice. */
-  *dump(): Generator<Uint8Array> {
-    for (const found of this.#walk(Operation.DUMP)) {
+  /** Another node has these splices: commits that wait for it go on. @returns one Result per record */
+  confirm(records: Uint8Array): Uint32Array {
+    return this.#eachBatch(Operation.CONFIRM, records, 0);
+  }
+
+  /**
+   * All entries, in chunks of n × RECORD_SIZE bytes; those in motion may be missed or seen twice.
+   * @param options announced: as their events had them, whether or not a commit still waits
+   */
+  *dump(options: { announced?: boolean } = {}): Generator<Uint8Array> {
+    const flags = options.announced ? OperationFlag.ANNOUNCED : 0;
+    for (const found of this.#walk(Operation.DUMP, flags)) {
       if (!found) continue;
       const chunk = new Uint8Array(found * RECORD_SIZE);
       for (let i = 0; i < found; i++) {

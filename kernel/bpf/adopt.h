@@ -66,12 +66,14 @@ static __always_inline __u32 adopt_again(struct splice_entry *e, struct splice_b
 	return SPLICE_OK;
 }
 
+#define FLAGS_LEAVING (FLAGS_SOCKET | SPLICE_F_STANDBY)	/* once gone, they do not come back */
+
 /* The word that follows from both, which had one past and then heard different packets. */
 __noinline control_t control_join(control_t ours, control_t theirs)
 {
 	__u32 generation = (__u32)ours > (__u32)theirs ? (__u32)ours : (__u32)theirs;
-	__u16 open = control_flags(ours) & control_flags(theirs) & FLAGS_OPEN;
-	__u16 flags = ((control_flags(ours) | control_flags(theirs)) & ~FLAGS_OPEN) | open;
+	__u16 both = control_flags(ours) & control_flags(theirs) & FLAGS_LEAVING;
+	__u16 flags = ((control_flags(ours) | control_flags(theirs)) & ~FLAGS_LEAVING) | both;
 	control_t joined;
 
 	/* reserved or held: only its sockets change it, and they do so in one table at a time */
@@ -80,7 +82,7 @@ __noinline control_t control_join(control_t ours, control_t theirs)
 	     control_state(theirs, 0) < SPLICE_PRE_SPLICED))
 		return generation == (__u32)ours ? ours : theirs;
 	joined = control_torn(ours) || control_torn(theirs) ?
-			 control_make(0, flags & ~FLAGS_OPEN, SPLICE_CLOSE, SPLICE_CLOSE) :
+			 control_make(0, flags & ~FLAGS_SOCKET, SPLICE_CLOSE, SPLICE_CLOSE) :
 			 control_next(0, flags);
 	joined >>= 32;
 	if (joined == ours >> 32 && generation == (__u32)ours)

@@ -38,7 +38,7 @@ static __always_inline bool beats(const struct splice_record *a, const struct sp
  */
 static __always_inline bool displaces(const struct splice_record *a, const struct splice_record *b)
 {
-	if (b->flags & FLAGS_OPEN)
+	if (b->flags & FLAGS_SOCKET)
 		return false;
 	if (a->epoch != b->epoch)
 		return a->epoch > b->epoch;
@@ -53,7 +53,7 @@ static __always_inline bool record_valid(const struct splice_record *r)
 {
 	return r->version == SPLICE_RECORD_VERSION && r->id && r->state[0] <= SPLICE_TIMEWAIT &&
 	       r->state[1] <= SPLICE_TIMEWAIT && r->state[0] >= SPLICE_SPLICED &&
-	       r->state[1] >= SPLICE_SPLICED && !(r->flags & (FLAGS_OPEN | SPLICE_F_STANDBY));
+	       r->state[1] >= SPLICE_SPLICED && !(r->flags & FLAGS_SOCKET);
 }
 
 /* Whether the record may have this tuple: nothing is there, or what has the weaker claim. */
@@ -70,19 +70,97 @@ static __noinline __u32 judge_claim(const struct splice_record *r, __u32 leg)
 									       SPLICE_TUPLE_TAKEN;
 }
 
-/* All but the id, which makes an entry visible. */
-static __always_inline void fill_entry(struct splice_entry *e, const struct splice_record *r)
+/* Another machine's clock means nothing here: only what is left and how long it was idle. */
+static __always_inline void stamp_entry(struct splice_entry *e, const struct splice_record *r)
 {
-	__builtin_memcpy((__u8 *)&e->record + 8, (const __u8 *)r + 8, sizeof(e->record) - 8);
-	/* another machine's clock means nothing here: only what is left and how long it was idle */
 	e->live.last_seen_ns = bpf_ktime_get_ns() - (__u64)r->idle_ms * NS_PER_MS;
+	if (r->flags & SPLICE_F_STANDBY) {
+		e->live.timeout_ms = state_timeout(control_read(e));
+		return;
+	}
 	e->live.timeout_ms = r->idle_ms + r->remaining_ms;
 	if (e->live.timeout_ms < r->idle_ms)
 		e->live.timeout_ms = 0xffffffff;
 	e->live.shortened = 1;
+}
+
+/* All but the id, which makes an entry visible. */
+static __always_inline void fill_entry(struct splice_entry *e, const struct splice_record *r)
+{
+	__builtin_memcpy((__u8 *)&e->record + 8, (const __u8 *)r + 8, sizeof(e->record) - 8);
+	stamp_entry(e, r);
 	e->live.copied = 3;
 	e->live.unproven = 1;
 	e->live.changed = 1;
+}
+
+static __always_inline __u32 inserted(struct splice_entry *e, const struct splice_record *r, bool events)
+{
+	if (r->flags & SPLICE_F_STANDBY) {
+		count(SPLICE_CNT_STANDBY);
+		return SPLICE_OK;
+	}
+	count(SPLICE_CNT_INSERTED);
+	if (events)
+		emit_event(e, SPLICE_EVENT_NEW, r->id, control_read(e));
+	return SPLICE_OK;
+}
+
+static __always_inline bool same_tuple(const struct splice_tuple *a, const struct splice_tuple *b)
+{
+	const __u32 *x = (const __u32 *)a, *y = (const __u32 *)b;
+	__u32 differs = 0;
+
+	_Pragma("unroll") for (int i = 0; i < sizeof(*a) / 4; i++)
+		differs |= x[i] ^ y[i];
+	return !differs;
+}
+
+/* What stands on the record's first tuple, when it is the same splice, held for another owner. */
+static __always_inline struct splice_entry *held_entry(const struct splice_record *r)
+{
+	struct splice_leg_ref *ref = bpf_map_lookup_elem(&legs, &r->tuple[0]);
+	struct splice_entry *e = ref ? entry_of(ref) : NULL;
+
+	if (!e || !control_standby(control_read(e)) || e->record.id != r->id ||
+	    !same_splice(&e->record, r) || !same_tuple(&e->record.tuple[1], &r->tuple[1]))
+		return NULL;
+	return e;
+}
+
+/*
+ * The owner says something newer of a splice that is held for it, or it becomes this node's own. What has
+ * been learnt from packets stays; FINs that they brought count only when the splice is this node's.
+ */
+static __noinline __u32 update_held(struct splice_entry *e, const struct splice_record *r, bool events)
+{
+	control_t said = *(const control_t *)&r->generation;
+	__u16 seen;
+
+	e->record.epoch = r->epoch;
+	e->record.owner = r->owner;
+	for (int i = 0; i < 8; i++) {
+		control_t c = control_read(e);
+
+		if (__sync_val_compare_and_swap(control_of(e), c, said) != c)
+			continue;
+		if (control_finished(c) != control_finished(said))
+			count_service(e, control_finished(said) ? -1 : 1);
+		e->live.changed = 1;
+		if (e->live.unproven || control_standby(said))
+			stamp_entry(e, r);
+		else
+			e->live.timeout_ms = state_timeout(said);
+		inserted(e, r, events);
+		if (control_standby(said))
+			return SPLICE_OK;
+		count(SPLICE_CNT_STANDBY_TAKEN);
+		seen = control_flags(c) & (FLAGS_FIN | FLAGS_FINACK) & ~control_flags(said);
+		if (seen && !control_torn(c))
+			control_add_flags(e, seen);
+		return SPLICE_OK;
+	}
+	return SPLICE_EXISTS;
 }
 
 /* Some tuple of the record is taken, or the table is full: by claims, then. */
@@ -95,6 +173,9 @@ static __noinline __u32 insert_contested(const struct splice_record *r, bool eve
 		result = judge_claim(r, 1);
 	if (result != SPLICE_OK)
 		return result;
+	e = held_entry(r);
+	if (e)
+		return update_held(e, r, events);
 	vacate(&r->tuple[0]);
 	vacate(&r->tuple[1]);
 	e = entry_claim(&slot);
@@ -103,10 +184,7 @@ static __noinline __u32 insert_contested(const struct splice_record *r, bool eve
 	fill_entry(e, r);
 	if (entry_publish(e, slot, r->id))
 		return SPLICE_TUPLE_TAKEN;
-	count(SPLICE_CNT_INSERTED);
-	if (events)
-		emit_event(e, SPLICE_EVENT_NEW, r->id, control_read(e));
-	return SPLICE_OK;
+	return inserted(e, r, events);
 }
 
 /*
@@ -128,23 +206,26 @@ static __always_inline __u32 insert(const struct splice_record *r, bool events)
 	fill_entry(e, r);
 	if (entry_publish(e, slot, r->id))
 		return insert_contested(r, events);
-	count(SPLICE_CNT_INSERTED);
-	if (events)
-		emit_event(e, SPLICE_EVENT_NEW, r->id, control_read(e));
-	return SPLICE_OK;
+	return inserted(e, r, events);
 }
 
-static __always_inline __u32 remove_record(const struct splice_record *r, bool events)
+/* DELETE and CONFIRM: to the entry of this identity. */
+static __always_inline __u32 operate_on_record(const struct splice_record *r, __u32 op, __u32 flags)
 {
 	struct splice_leg_ref *ref = bpf_map_lookup_elem(&legs, &r->tuple[0]);
 	struct splice_entry *e;
+	bool done;
 
 	if (!ref || ref->id != r->id)
 		return SPLICE_NOT_FOUND;
 	e = entry_of(ref);
 	if (!e || !same_splice(&e->record, r))
 		return SPLICE_NOT_FOUND;
-	return entry_remove(e, ref->slot, ref->id, events) ? SPLICE_OK : SPLICE_NOT_FOUND;
+	if (flags & SPLICE_OP_HELD && !control_standby(control_read(e)))
+		return SPLICE_NOT_FOUND;
+	done = op == SPLICE_OP_CONFIRM ? control_confirm(e) :
+					 entry_remove(e, ref->slot, ref->id, flags & SPLICE_OP_EVENTS);
+	return done ? SPLICE_OK : SPLICE_NOT_FOUND;
 }
 
 static long record_step(__u32 index, void *context)
@@ -152,13 +233,12 @@ static long record_step(__u32 index, void *context)
 	__u32 which = *(__u32 *)context;
 	struct splice_batch *b = bpf_map_lookup_elem(&batches, &which);
 	struct splice_record *r;
-	bool events;
 
 	if (!b || index >= SPLICE_BATCH_ITEMS)
 		return 1;
 	r = &b->records[index];
-	events = b->flags & SPLICE_OP_EVENTS;
-	b->results[index] = b->op == SPLICE_OP_INSERT ? insert(r, events) : remove_record(r, events);
+	b->results[index] = b->op == SPLICE_OP_INSERT ? insert(r, b->flags & SPLICE_OP_EVENTS) :
+							operate_on_record(r, b->op, b->flags);
 	return 0;
 }
 
@@ -168,7 +248,7 @@ static __always_inline int operate_batch(__u32 which)
 	struct splice_batch *b = bpf_map_lookup_elem(&batches, &which);
 
 	if (!b || b->count > SPLICE_BATCH_ITEMS ||
-	    (b->op != SPLICE_OP_INSERT && b->op != SPLICE_OP_DELETE))
+	    (b->op != SPLICE_OP_INSERT && b->op != SPLICE_OP_DELETE && b->op != SPLICE_OP_CONFIRM))
 		return 1;
 	bpf_loop(b->count, record_step, &which, 0);
 	__sync_fetch_and_add(&b->done, 1);	/* after the results, on every processor */
@@ -198,14 +278,16 @@ static __always_inline bool to_copy(struct splice_entry *e, __u64 since)
 		e->live.changed = 0;
 		return true;
 	}
-	return !since || control_flags(control_read(e)) & FLAGS_OPEN ||
+	return !since || control_flags(control_read(e)) & FLAGS_SOCKET ||
 	       (__s64)(e->live.last_seen_ns - since) >= 0;
 }
 
 /* An entry that came from elsewhere, and that nobody has used here for ms or longer. */
 static __always_inline bool to_probe(struct splice_entry *e, __u32 ms)
 {
-	return e->live.unproven && !control_finished(control_read(e)) &&
+	control_t c = control_read(e);
+
+	return e->live.unproven && !control_finished(c) && !control_standby(c) &&
 	       idle_ms(e, bpf_ktime_get_ns()) >= ms;
 }
 
@@ -245,7 +327,7 @@ static __always_inline bool shorten_longer(struct splice_entry *e, __u32 ms)
 	struct splice_record times;
 
 	render_times(&times, e, bpf_ktime_get_ns());
-	if (times.remaining_ms <= ms)
+	if (times.remaining_ms <= ms || control_standby(control_read(e)))
 		return false;
 	shorten(e, bpf_ktime_get_ns(), ms);
 	e->live.changed = 1;
@@ -260,7 +342,14 @@ static __always_inline bool operate_on(struct splice_mailbox *m, struct splice_b
 	case SPLICE_OP_DUMP:
 		if (m->flags & SPLICE_OP_RECENT && !to_copy(e, m->since_ns))
 			return false;
-		return render(item, e, slot, id);
+		if (!render(item, e, slot, id))
+			return false;
+		if (m->flags & SPLICE_OP_ANNOUNCED) {
+			control_t *c = (control_t *)&item->record.generation;
+
+			*c = control_announced(*c);
+		}
+		return true;
 	case SPLICE_OP_PROBE:
 		return to_probe(e, m->argument) && probe(e, slot, id) && render(item, e, slot, id);
 	case SPLICE_OP_FLUSH:

@@ -156,18 +156,37 @@ static __always_inline void fill_snapshot(const struct socket_view *v, struct sp
 	}
 }
 
+/* Held for another node, whose claim is weaker than that of a splice that is born here now. */
+static __always_inline bool standby_weaker(const struct splice_entry *e)
+{
+	struct splice_tunables *t = get_tunables();
+
+	if (!t || !(e->record.flags & SPLICE_F_STANDBY))
+		return false;
+	return t->epoch != e->record.epoch ? t->epoch > e->record.epoch : t->node > e->record.owner;
+}
+
 /*
  * A splice that has ended gives way to a new one: on the client's side at once, since the client chose
  * the port; on the server's after a rest, as between two connections of this host (tcp_tw_reuse).
  * User space goes round its ports, so that the rest is as long as there are ports for.
+ *
+ * What is held for another node gives way on the client's side, if that node's claim is the weaker one; on
+ * the server's the port may be in use there.
  */
 static __noinline void give_way_to_call(const struct splice_call *call, __u32 leg)
 {
 	struct splice_leg_ref *old = bpf_map_lookup_elem(&legs, &call->tuple[leg & 1]);
 	struct splice_entry *e = old ? entry_of(old) : NULL;
 
-	if (!e || !control_finished(control_read(e)))
+	if (!e)
 		return;
+	if (!control_finished(control_read(e))) {
+		if (leg || !standby_weaker(e) || !entry_remove(e, old->slot, old->id, false))
+			return;
+		count(SPLICE_CNT_STANDBY_YIELDED);
+		return;
+	}
 	if (leg) {
 		if (bpf_ktime_get_ns() - e->live.last_seen_ns < PORT_REST_NS)
 			return;
@@ -324,15 +343,35 @@ static __always_inline int call_activate(struct found *f, const struct socket_vi
 	return -ERRNO_AGAIN;
 }
 
-/* The leg needs its local socket no more, once that has seen everything it wrote acknowledged. */
+/* The wait for another node is over: it has the splice, nobody waits any more, or it took too long. */
+static __always_inline bool deferral_over(struct splice_entry *e, const struct splice_tunables *t)
+{
+	__u16 waited = bpf_ktime_get_ns() / NS_PER_MS - e->live.deferred_ms;
+
+	if (t->defer_ms && waited < t->defer_ms)
+		return false;
+	if (t->defer_ms)
+		count(SPLICE_CNT_DEFER_EXPIRED);
+	return true;
+}
+
+/*
+ * The leg needs its local socket no more, once that has seen everything it wrote acknowledged. With defer_ms
+ * the last one goes on in two steps: the splice is announced, and when another node has it the leg is SPLICED.
+ */
 static __always_inline int call_commit(struct found *f, const struct socket_view *v)
 {
+	struct splice_tunables *t = get_tunables();
 	struct splice_entry *e = f->entry;
 	__u32 leg = f->leg & 1;
+
+	if (!t)
+		return -ERRNO_INVAL;
 
 	for (int i = 0; i < 8; i++) {
 		control_t c = control_read(e);
 		__u16 flags = control_flags(c);
+		bool defer;
 
 		if (control_torn(c))
 			return -ERRNO_CONNRESET;
@@ -347,11 +386,28 @@ static __always_inline int call_commit(struct found *f, const struct socket_view
 			e->live.copied &= ~(1 << leg);
 			return -ERRNO_AGAIN;
 		}
+		if (flags & DEFER_FLAG(leg)) {
+			if (!deferral_over(e, t))
+				return -ERRNO_AGAIN;
+			control_confirm(e);
+			return 0;
+		}
+		if (!(flags & OPEN_FLAG(leg)))
+			return 0;
 		flags |= ACKED_FLAG(leg);
 		flags &= ~OPEN_FLAG(leg);
 		e->live.copied |= 1 << leg;
-		if (control_change(e, c, control_next(c, flags)))
+		defer = t->defer_ms && !(flags & FLAGS_OPEN) && !(flags & FLAGS_FIN);
+		if (defer) {
+			e->live.deferred_ms = bpf_ktime_get_ns() / NS_PER_MS;
+			flags |= DEFER_FLAG(leg);
+		}
+		if (!control_change(e, c, control_next(c, flags)))
+			continue;
+		if (!defer)
 			return 0;
+		count(SPLICE_CNT_DEFERRED);
+		return -ERRNO_AGAIN;
 	}
 	return -ERRNO_AGAIN;
 }

@@ -28,7 +28,10 @@ typedef __u64 control_t;
 #define FLAGS_FIN (SPLICE_F_FIN0 | SPLICE_F_FIN1)
 #define FLAGS_FINACK (SPLICE_F_FINACK0 | SPLICE_F_FINACK1)
 #define FLAGS_ACKED (SPLICE_F_ACKED0 | SPLICE_F_ACKED1)
+#define FLAGS_DEFER (SPLICE_F_DEFER0 | SPLICE_F_DEFER1)
+#define FLAGS_SOCKET (FLAGS_OPEN | FLAGS_DEFER)	/* a local socket is still there */
 #define OPEN_FLAG(leg) (SPLICE_F_OPEN0 << (leg))
+#define DEFER_FLAG(leg) (SPLICE_F_DEFER0 << (leg))
 #define ACKED_FLAG(leg) (SPLICE_F_ACKED0 << (leg))
 #define FIN_FLAG(direction) (SPLICE_F_FIN0 << (direction))
 #define FINACK_FLAG(direction) (SPLICE_F_FINACK0 << (direction))
@@ -63,10 +66,16 @@ static __always_inline bool control_is(control_t c, __u8 state)
 	return control_state(c, 0) == state && control_state(c, 1) == state;
 }
 
-/* No local socket holds it: the record can live, and is announced, on other nodes. */
+/* No local socket is needed: the record can live, and is announced, on other nodes. */
 static __always_inline bool control_replicable(control_t c)
 {
 	return !(control_flags(c) & FLAGS_OPEN);
+}
+
+/* Held for the node that owns it. */
+static __always_inline bool control_standby(control_t c)
+{
+	return control_flags(c) & SPLICE_F_STANDBY;
 }
 
 /* Torn down by RST: still translated for a while, but gives way to a new connection. */
@@ -85,7 +94,7 @@ static __always_inline __u8 leg_state(__u16 flags, __u32 leg)
 {
 	__u32 towards = 1 - leg;	/* the direction that leaves on this leg */
 
-	if (flags & OPEN_FLAG(leg))
+	if (flags & (OPEN_FLAG(leg) | DEFER_FLAG(leg)))
 		return SPLICE_PRE_SPLICED;
 	if (flags & FINACK_FLAG(towards))
 		return SPLICE_SHUTDOWN;
@@ -94,14 +103,28 @@ static __always_inline __u8 leg_state(__u16 flags, __u32 leg)
 	return SPLICE_SPLICED;
 }
 
-/* The word that follows c when the flags of an active splice become these. */
-static __always_inline control_t control_next(control_t c, __u16 flags)
+/* The word of an active splice. */
+static __always_inline control_t control_active(__u32 generation, __u16 flags)
 {
 	__u8 s0 = leg_state(flags, 0), s1 = leg_state(flags, 1);
 
 	if (s0 == SPLICE_SHUTDOWN && s1 == SPLICE_SHUTDOWN)
 		s0 = s1 = SPLICE_TIMEWAIT;
-	return control_make((__u32)c + 1, flags, s0, s1);
+	return control_make(generation, flags, s0, s1);
+}
+
+/* The word that follows c when the flags of an active splice become these. */
+static __always_inline control_t control_next(control_t c, __u16 flags)
+{
+	return control_active((__u32)c + 1, flags);
+}
+
+/* The word as other nodes have it: that the commit waits for them is nothing they need to know. */
+static __always_inline control_t control_announced(control_t c)
+{
+	__u16 flags = control_flags(c);
+
+	return flags & FLAGS_DEFER ? control_active((__u32)c, flags & ~FLAGS_DEFER) : c;
 }
 
 static __always_inline __u32 state_timeout(control_t c)
@@ -112,6 +135,8 @@ static __always_inline __u32 state_timeout(control_t c)
 
 	if (!t)
 		return 0;
+	if (control_standby(c) && !control_finished(c))
+		return 0xffffffff;	/* its owner says when it ends */
 	if (control_is(c, SPLICE_CLOSE))
 		which = flags & FLAGS_OPEN ? SPLICE_TIMEOUT_SYNSENT : SPLICE_TIMEOUT_CLOSE;
 	else if (flags & FLAGS_OPEN)
@@ -190,7 +215,7 @@ static __noinline void emit_event(struct splice_entry *e, __u32 type, __u64 id, 
 	event->lost = lost ? *lost : 0;
 	__builtin_memcpy(&event->record, &e->record, sizeof(event->record));
 	event->record.id = id;
-	*(__u64 *)&event->record.generation = c;
+	*(__u64 *)&event->record.generation = control_announced(c);
 	render_times(&event->record, e, bpf_ktime_get_ns());
 	bpf_ringbuf_submit(event, 0);
 	count(SPLICE_CNT_EVENTS);
@@ -226,6 +251,8 @@ __noinline bool control_change(struct splice_entry *e, control_t c, control_t ne
 	if (!e)
 		return false;
 	id = e->record.id;
+	if (control_standby(next))
+		next = (next >> 32 << 32) | (__u32)c;
 	if (__sync_val_compare_and_swap(control_of(e), c, next) != c)
 		return false;
 	e->live.changed = 1;
@@ -236,9 +263,7 @@ __noinline bool control_change(struct splice_entry *e, control_t c, control_t ne
 			   (__u32)(next >> 32), (__u32)next);
 	if (control_finished(next) && !control_finished(c))
 		count_service(e, -1);
-	if (!id)
-		return true;
-	if (!control_replicable(next))
+	if (!id || control_standby(next) || !control_replicable(next))
 		return true;
 	if (control_torn(next)) {
 		if (control_replicable(c))
@@ -263,8 +288,27 @@ __noinline bool control_add_flags(struct splice_entry *e, __u16 flags)
 		if (control_state(c, 0) < SPLICE_PRE_SPLICED ||
 		    (control_flags(c) & flags) == flags)
 			return true;
-		if (control_change(e, c, control_next(c, control_flags(c) | flags)))
+		/* one that is closing has nothing to wait for */
+		if (control_change(e, c, control_next(c, (control_flags(c) & ~FLAGS_DEFER) | flags)))
 			return true;
+	}
+	return false;
+}
+
+/* Another node has the splice, or nobody waits for that any more. Nothing that was announced changes. */
+__noinline bool control_confirm(struct splice_entry *e)
+{
+	if (!e)
+		return false;
+	for (int i = 0; i < 8; i++) {
+		control_t c = control_read(e);
+
+		if (!(control_flags(c) & FLAGS_DEFER))
+			return true;
+		if (__sync_val_compare_and_swap(control_of(e), c, control_announced(c)) != c)
+			continue;
+		e->live.changed = 1;
+		return true;
 	}
 	return false;
 }
@@ -279,7 +323,7 @@ __noinline bool control_tear(struct splice_entry *e)
 
 		if (control_finished(c))
 			return true;
-		if (control_change(e, c, control_make((__u32)c + 1, control_flags(c) & ~FLAGS_OPEN,
+		if (control_change(e, c, control_make((__u32)c + 1, control_flags(c) & ~FLAGS_SOCKET,
 						      SPLICE_CLOSE, SPLICE_CLOSE)))
 			return true;
 	}
@@ -317,7 +361,7 @@ __noinline bool entry_remove(struct splice_entry *e, __u32 slot, __u64 id, bool 
 	unlink_leg(e, 1, id);
 	if (!control_finished(c))
 		count_service(e, -1);
-	if (control_replicable(c) && !control_torn(c) && events)
+	if (control_replicable(c) && !control_torn(c) && !control_standby(c) && events)
 		emit_event(e, SPLICE_EVENT_DESTROY, id,
 			   control_make((__u32)c + 1, control_flags(c), control_state(c, 0),
 					control_state(c, 1)));

@@ -80,7 +80,7 @@ export const LiveOffset = {
   probes: 19,
   mark: 20,
   changed: 21,
-  pad: 22,
+  deferredMs: 22,
   ownEnd: 24,
   localNext: 32,
   seenEnd: 40,
@@ -159,7 +159,7 @@ export const SnapshotOffset = {
 } as const;
 
 /** struct splice_tunables: size and offsets in bytes. */
-export const TUNABLES_SIZE = 96;
+export const TUNABLES_SIZE = 104;
 export const TunablesOffset = {
   incarnation: 0,
   nextId: 8,
@@ -174,6 +174,8 @@ export const TunablesOffset = {
   draining: 84,
   frozen: 88,
   debugLevel: 92,
+  deferMs: 96,
+  pad: 100,
 } as const;
 
 /** struct splice_tuple: size and offsets in bytes. */
@@ -239,6 +241,11 @@ export const Counter = {
   probed: 49,
   probe_expired: 50,
   adopted: 51,
+  standby: 52,
+  standby_taken: 53,
+  standby_yielded: 54,
+  deferred: 55,
+  defer_expired: 56,
 } as const;
 export type CounterName = keyof typeof Counter;
 
@@ -261,6 +268,8 @@ export const Flag = {
   OPEN0: 64,
   OPEN1: 128,
   STANDBY: 256,
+  DEFER0: 512,
+  DEFER1: 1024,
 } as const;
 export type FlagName = keyof typeof Flag;
 
@@ -274,6 +283,7 @@ export const Operation = {
   SHORTEN: 6,
   ADOPT: 7,
   PROBE: 8,
+  CONFIRM: 9,
 } as const;
 export type OperationName = keyof typeof Operation;
 
@@ -284,6 +294,8 @@ export const OperationFlag = {
   LEFT: 4,
   RECENT: 8,
   JOIN: 16,
+  ANNOUNCED: 32,
+  HELD: 64,
 } as const;
 export type OperationFlagName = keyof typeof OperationFlag;
 

@@ -49,7 +49,10 @@ enum splice_flag {
 	SPLICE_F_ACKED1 = 0x0020,	/* server has acknowledged all that the proxy wrote */
 	SPLICE_F_OPEN0 = 0x0040,	/* local socket of the client leg is open */
 	SPLICE_F_OPEN1 = 0x0080,	/* local socket of the server leg is open */
-	SPLICE_F_STANDBY = 0x0100,	/* held for another owner: no event, no expiry of its own */
+	SPLICE_F_STANDBY = 0x0100,	/* held for another owner: no event, no expiry while it lives; its
+					 * generation counts what that owner has said */
+	SPLICE_F_DEFER0 = 0x0200,	/* announced, and the client leg waits until another node has it */
+	SPLICE_F_DEFER1 = 0x0400,	/* ... the server leg does; in no event, and in no other node */
 };
 
 enum splice_option {
@@ -105,7 +108,7 @@ struct splice_live {
 	__u8 probes;		/* sent to its ends meanwhile */
 	__u8 mark;		/* of the round of ADOPT that copied it; 0: born here */
 	__u8 changed;		/* by anything but a packet, since it was last copied (DUMP with RECENT) */
-	__u8 pad[2];
+	__u16 deferred_ms;	/* when a DEFER flag was set: bpf_ktime_get_ns in ms (mod 2^16) */
 	__u32 own_end[2];	/* by leg: write_seq of the proxy; below it, the bytes are the proxy's */
 	__u32 local_next[2];	/* by leg: rcv_nxt of the local socket */
 	__u32 seen_end[2];	/* by direction: highest sequence number forwarded, sender's space */
@@ -152,7 +155,7 @@ struct splice_service {
 
 /*
  * Requests to the table_op program. The first octet of the packet that it is run on says where it finds
- * the request: 0 in the mailbox; n in batch n - 1, which takes INSERT and DELETE only.
+ * the request: 0 in the mailbox; n in batch n - 1, which takes INSERT, DELETE and CONFIRM only.
  */
 enum splice_op {
 	SPLICE_OP_INIT = 1,	/* fill the list of free slots, start the sweep */
@@ -166,6 +169,7 @@ enum splice_op {
 				 * counted from 0 until the one that joins */
 	SPLICE_OP_PROBE = 8,	/* like DUMP: the entries that no packet has proven for argument ms, each
 				 * counted as probed; after SPLICE_PROBES_MAX unanswered ones it is removed */
+	SPLICE_OP_CONFIRM = 9,	/* records[0..count), by identity: another node has them (COMMIT) */
 };
 
 enum splice_op_flag {
@@ -176,11 +180,13 @@ enum splice_op_flag {
 				 * changed since they were last copied, or still have a socket */
 	SPLICE_OP_JOIN = 16,	/* ADOPT: this table is in use already. What is not in it any more stays
 				 * out; what is gets what it has not heard of, once for each mark */
+	SPLICE_OP_ANNOUNCED = 32,	/* DUMP: as the events have them: without DEFER flags */
+	SPLICE_OP_HELD = 64,	/* DELETE: only entries that are held for another owner */
 };
 
 enum splice_op_result {
 	SPLICE_OK = 0,
-	SPLICE_NOT_FOUND = 1,	/* DELETE: no such identity */
+	SPLICE_NOT_FOUND = 1,	/* DELETE, CONFIRM: no such identity */
 	SPLICE_EXISTS = 2,	/* INSERT: this identity and owner is there, not older */
 	SPLICE_TUPLE_TAKEN = 3,	/* INSERT: another splice with a stronger claim has a tuple */
 	SPLICE_TABLE_FULL = 4,
@@ -245,6 +251,8 @@ struct splice_tunables {
 				 * nothing expires; packets go on */
 	__u32 debug_level;	/* to the kernel's trace pipe: 0 nothing, 1 drops, 2 and changes of state,
 				 * 3 and every packet of a splice */
+	__u32 defer_ms;		/* the last COMMIT of a splice waits for CONFIRM, but no longer; 0: not at all */
+	__u32 pad;
 };
 
 enum splice_counter {
@@ -300,6 +308,11 @@ enum splice_counter {
 	SPLICE_CNT_PROBED,		/* entries asked whether their ends live */
 	SPLICE_CNT_PROBE_EXPIRED,	/* of those, removed because nobody answered */
 	SPLICE_CNT_ADOPTED,		/* entries copied from an earlier table */
+	SPLICE_CNT_STANDBY,		/* records put in, or brought up to date, for another owner */
+	SPLICE_CNT_STANDBY_TAKEN,	/* standby entries that became this node's own */
+	SPLICE_CNT_STANDBY_YIELDED,	/* standby entries that gave way to a new splice */
+	SPLICE_CNT_DEFERRED,		/* commits that waited for another node to have the splice */
+	SPLICE_CNT_DEFER_EXPIRED,	/* ... and went on without */
 	SPLICE_CNT_COUNT,
 };
 
@@ -319,8 +332,8 @@ enum splice_sockopt {
 				 * EAGAIN: not all is read yet, or out-of-order data is queued */
 	SPLICE_SO_ACTIVATE = 5,	/* set on the client socket: takes its numbers, computes the offsets,
 				 * translation begins. EAGAIN as above */
-	SPLICE_SO_COMMIT = 6,	/* set on either socket: EAGAIN while own data is unacknowledged; 0: the
-				 * leg is SPLICED, close the socket in repair mode. ECONNRESET: torn down
+	SPLICE_SO_COMMIT = 6,	/* set on either socket: EAGAIN while own data is unacknowledged, or no
+				 * other node has the splice yet (defer_ms); 0: the leg is SPLICED, close the socket in repair mode. ECONNRESET: torn down
 				 * meanwhile, close it likewise. ENOTCONN: the socket gave up before */
 	SPLICE_SO_ABORT = 7,	/* set on either socket, or on any with the client's tuple in the call:
 				 * forget the entry. ENOENT */

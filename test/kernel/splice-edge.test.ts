@@ -10,10 +10,25 @@ import { connect } from '../../kernel/connect.js';
 import { KernelError } from '../../kernel/error.js';
 import { listen } from '../../kernel/listen.js';
 import { bpf, libc } from '../../kernel/native.js';
-import { RECORD_SIZE, State, TUNABLES_SIZE, TunablesOffset } from '../../kernel/record/layout.js';
+import {
+  Flag,
+  RECORD_SIZE,
+  Result,
+  SocketOption,
+  State,
+  TUNABLES_SIZE,
+  TunablesOffset,
+} from '../../kernel/record/layout.js';
 import { RecordView } from '../../kernel/record/record.js';
 import { liveCount, type Service } from '../../kernel/service.js';
-import { fdOf, IPPROTO_TCP, setInteger } from '../../kernel/socket.js';
+import {
+  boundSocket,
+  Errno,
+  fdOf,
+  IPPROTO_TCP,
+  setInteger,
+  spliceCall,
+} from '../../kernel/socket.js';
 import { type SpliceResult, splice } from '../../kernel/splice.js';
 import { cgroupRoot } from '../support/cgroup.js';
 import { isolateOrSkip, run } from '../support/isolate.js';
@@ -103,6 +118,42 @@ real('live splices are counted by service, and counted down when they end', asyn
   while (liveCount(other.client, SERVICE) !== 1) await sleep(5);
   assert.ok((await splice(other.client, other.server, { toServer: other.head })).spliced);
   assert.is((await other.transfer).ok, true);
+});
+
+real('what is held for a node with a weaker claim gives way to a new splice', async () => {
+  const held = new Uint8Array(RECORD_SIZE);
+  const r = new RecordView(held);
+  Object.assign(r, { version: 1, id: 5n, origin: 7, owner: 7, epoch: 1, flags: Flag.STANDBY });
+  const spare = boundSocket({ address: '10.1.0.100', port: 0 }) as number;
+  const claim = [1, 2].map((net) => ({
+    far: { address: `10.${net}.0.3`, port: 5 },
+    here: { address: `10.${net}.0.100`, port: 6 },
+  }));
+  for (const leg of [0, 1] as const) {
+    r.setState(leg, State.SPLICED);
+    const { far, here } = claim[leg];
+    Object.assign(r.tuple(leg), { source: far.address, sourcePort: far.port });
+    Object.assign(r.tuple(leg), { destination: here.address, destinationPort: here.port });
+  }
+  const yielded = legs.datapath.counter('standby_yielded');
+  const reserve = (serverPort: number): number => {
+    const server = { ...claim[1], here: { ...claim[1].here, port: serverPort } };
+    return spliceCall(spare, SocketOption.RESERVE, { legs: [claim[0], server] });
+  };
+  assert.equal([...legs.datapath.table.insert(held)], [Result.OK]);
+  const { epoch } = legs.datapath;
+  try {
+    legs.datapath.epoch = 1; // of one epoch the higher node wins
+    assert.is(reserve(7), Errno.EEXIST);
+    legs.datapath.epoch = 2;
+    assert.is(reserve(7), 0);
+    assert.is(legs.datapath.counter('standby_yielded'), yielded + 1);
+    assert.is(entries().length, 1);
+    assert.is(entries()[0].owner, 1);
+  } finally {
+    legs.datapath.epoch = epoch;
+    libc.close(spare);
+  }
 });
 
 real('a full table relays, with every byte, and says so', async () => {

@@ -36,6 +36,8 @@ export interface Entry {
   /** By leg: its far end has acknowledged all that the proxy wrote; its local socket is open. */
   acked: Pair<boolean>;
   open: Pair<boolean>;
+  /** By leg: it waits until another node has the splice. */
+  deferred: Pair<boolean>;
   standby: boolean;
   tuple: Pair<Tuple>;
   /** By direction: what is added to sequence numbers, and to timestamps. */
@@ -116,6 +118,7 @@ export function decodeEntry(b: Buffer): Entry {
     finAcked: bits(flags, Flag.FINACK0),
     acked: bits(flags, Flag.ACKED0),
     open: bits(flags, Flag.OPEN0),
+    deferred: bits(flags, Flag.DEFER0),
     standby: (flags & Flag.STANDBY) !== 0,
     tuple: [decodeTuple(b, RecordOffset.tuple), decodeTuple(b, RecordOffset.tuple + 36)],
     seqDelta: u32s(RecordOffset.seqD),
@@ -180,6 +183,7 @@ export function encodeEntry(e: Entry, b: Buffer): void {
     fromBits(e.finAcked, Flag.FINACK0) |
     fromBits(e.acked, Flag.ACKED0) |
     fromBits(e.open, Flag.OPEN0) |
+    fromBits(e.deferred, Flag.DEFER0) |
     (e.standby ? Flag.STANDBY : 0);
   u32(e.generation, RecordOffset.generation);
   u16(flags, RecordOffset.flags);

@@ -92,18 +92,27 @@ export function randomEntry(dice: Dice, nowNs: bigint, families: Pair<Family>): 
       : kind === 'reserved' || kind === 'held'
         ? [true, true]
         : [false, false];
+  const waiting = kind === 'alone' && !fin[0] && !fin[1] && dice.once(6) ? 1 + dice.below(2) : 0;
+  const deferred: Pair<boolean> = [waiting === 1, waiting === 2];
   const acked = pairOf((leg) => (kind === 'open' ? !open[leg] || flip(dice) : true));
   const idleMs = dice.pick([0, dice.below(1000), dice.below(20_000)]);
   const base = pairOf((leg) => near(dice, received[leg], sent[leg]));
   return {
     id: nextId++,
     generation: awkward(dice),
-    state: states(dice, kind, open, fin, finAcked),
+    state: states(
+      dice,
+      kind,
+      pairOf((leg) => open[leg] || deferred[leg]),
+      fin,
+      finAcked,
+    ),
     fin,
     finAcked,
     acked,
     open,
-    standby: kind === 'alone' && dice.once(8),
+    deferred,
+    standby: kind === 'alone' && waiting === 0 && dice.once(4),
     tuple: pairOf((leg) => tupleOf(dice, leg, families[leg])),
     seqDelta,
     tsvalDelta,

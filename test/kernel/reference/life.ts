@@ -22,7 +22,7 @@ const isActive = (e: Entry): boolean => e.state[0] !== 'CLOSE' && e.state[0] !==
 
 function legState(e: Entry, leg: Leg): StateName {
   const towards = other(leg); // the direction that leaves on this leg
-  if (e.open[leg]) return 'PRE_SPLICED';
+  if (e.open[leg] || e.deferred[leg]) return 'PRE_SPLICED';
   if (e.finAcked[towards]) return 'SHUTDOWN';
   if (e.fin[towards]) return 'FIN_RELAYED';
   return 'SPLICED';
@@ -33,6 +33,12 @@ function activeStates(e: Entry): Pair<StateName> {
   return states.every((state) => state === 'SHUTDOWN') ? ['TIMEWAIT', 'TIMEWAIT'] : states;
 }
 
+/** What is held for another owner lives until that one says that it has ended. */
+const FOR_EVER = 0xffffffff;
+
+const timeoutMsOf = (p: Passage, e: Entry): number =>
+  e.standby && !isFinished(e) ? FOR_EVER : p.world.timeoutMs[timeoutOf(e)];
+
 function timeoutOf(e: Entry): TimeoutName {
   if (both(e, 'CLOSE')) return isOpen(e) ? 'synsent' : 'close';
   if (isOpen(e)) return 'synack';
@@ -42,15 +48,15 @@ function timeoutOf(e: Entry): TimeoutName {
   return 'established';
 }
 
-/** A change of flags or states: a new generation, with its own timeout. */
+/** A change of flags or states: a new generation, unless another node counts them; with its own timeout. */
 function changed(p: Passage, e: Entry, was: { finished: boolean; open: boolean }): void {
-  e.generation = (e.generation + 1) >>> 0;
-  e.timeoutMs = p.world.timeoutMs[timeoutOf(e)];
+  if (!e.standby) e.generation = (e.generation + 1) >>> 0;
+  e.timeoutMs = timeoutMsOf(p, e);
   e.shortened = false;
   e.changed = true;
   if (isFinished(e) && !was.finished) p.live -= 1;
   // a splice with open sockets lives here only; other nodes have never heard of it
-  if (isOpen(e) || (isTorn(e) && was.open)) return;
+  if (e.standby || isOpen(e) || (isTorn(e) && was.open)) return;
   if (was.open) p.count('committed');
   p.count('events');
 }
@@ -66,6 +72,7 @@ export function setFlags(
   );
   if (!isActive(e) || news.length === 0) return;
   const was = { finished: isFinished(e), open: isOpen(e) };
+  e.deferred = [false, false]; // one that is closing has nothing to wait for
   for (const flags of news) {
     for (const [name, side] of Object.entries(flags) as ['fin' | 'finAcked' | 'acked', Leg][]) {
       e[name][side] = true;
@@ -82,6 +89,7 @@ export function tearDown(p: Passage, e: Entry): void {
   const was = { finished: isFinished(e), open: isOpen(e) };
   e.state = ['CLOSE', 'CLOSE'];
   e.open = [false, false];
+  e.deferred = [false, false];
   changed(p, e, was);
 }
 
@@ -89,7 +97,8 @@ export function tearDown(p: Passage, e: Entry): void {
 export function remove(p: Passage, e: Entry): void {
   p.count('destroyed');
   if (!isFinished(e)) p.live -= 1;
-  if (!isOpen(e) && !isTorn(e)) p.count('events'); // of one torn down, the end has been told already
+  // of one torn down, the end has been told already; of one held for another owner, that one tells it
+  if (!isOpen(e) && !isTorn(e) && !e.standby) p.count('events');
   p.entry = undefined;
 }
 
@@ -107,7 +116,7 @@ export function touch(p: Passage, e: Entry): void {
   if (e.unproven) e.unproven = e.probes = 0;
   if (!e.shortened) return;
   e.shortened = false;
-  e.timeoutMs = p.world.timeoutMs[timeoutOf(e)];
+  e.timeoutMs = timeoutMsOf(p, e);
 }
 
 /** Doubts: it goes soon unless traffic shows that it lives. What is left is never prolonged by that. */
