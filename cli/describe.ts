@@ -1,5 +1,5 @@
 // A node's state in words, for somebody who has just been woken up: what is wrong comes first.
-import type { PeerStatus, StatusResult } from '../daemon/control/protocol.js';
+import type { PathStatus, PeerStatus, StatusResult } from '../daemon/control/protocol.js';
 import { columns, count, counted, plain, span } from './words.js';
 
 export function describe(s: StatusResult): string[] {
@@ -64,8 +64,17 @@ function describeInterfaces({ served, unserved }: StatusResult['interfaces']): s
   return [served.join(', ') || 'no interface', ...without].join('; ');
 }
 
-function describeLink({ seal_key }: StatusResult['link']): string {
-  return seal_key === null ? 'not sealed' : `sealed by key ${seal_key}`;
+function describeLink({ seal_key, paths }: StatusResult['link']): string {
+  const sealed = seal_key === null ? 'not sealed' : `sealed by key ${seal_key}`;
+  return `${paths.map(describePath).join(', ')}; ${sealed}`;
+}
+
+function describePath({ name, in_use, fault, unheard_by }: PathStatus): string {
+  const state = in_use ? 'in use' : 'good';
+  if (fault !== null) return `${plain(name)} DOWN`;
+  return unheard_by.length > 0
+    ? `${plain(name)} NOT HEARD by ${unheard_by.map(plain).join(' and ')}`
+    : `${plain(name)} ${state}`;
 }
 
 function full({ live, size }: StatusResult['table']): string {

@@ -1,9 +1,10 @@
 // What the daemon says of itself: status and statistics.
 import type { Datapath } from '../kernel/datapath.js';
-import type { PeerInfo, SyncEngine } from '../sync/api.js';
+import type { PathInfo, PeerInfo, SyncEngine } from '../sync/api.js';
 import { sumSteps } from './breath.js';
 import type { Settings } from './config.js';
 import {
+  type PathStatus,
   type PeerStatus,
   STATS,
   type StatsName,
@@ -59,7 +60,7 @@ export class Report {
       table: { live, size: datapath.table.size },
       internal: { entries: sync.internal.size, limit: sync.internal.limit },
       external: { entries: externalSize(sync), limit: hashLimit },
-      link: { seal_key: sync.stats().link.seal_key ?? null },
+      link: { seal_key: sync.stats().link.seal_key ?? null, paths: sync.paths().map(pathStatus) },
       events_lost: follower.counters.events_lost,
       peers: sync.peers().map(peerStatus),
       warnings: this.warnings(live),
@@ -84,7 +85,7 @@ export class Report {
       case 'network':
         return { ...stats.network };
       case 'link':
-        return { ...stats.link };
+        return { ...stats.link, ...this.paths() };
       case 'queue':
         return { ...stats.queue };
       case 'kernel':
@@ -101,6 +102,16 @@ export class Report {
       case 'runtime':
         return this.runtime(stats.ownership);
     }
+  }
+
+  private paths(): Values {
+    const states = this.parts.sync.paths().map((path) => {
+      const { fault, unheard_by } = pathStatus(path);
+      const good = path.inUse ? 'in use' : 'good';
+      const deaf = unheard_by.length > 0 ? `not heard by ${unheard_by.join(', ')}` : good;
+      return [`${path.name} state`, fault ?? deaf];
+    });
+    return Object.fromEntries(states);
   }
 
   private runtime(claims: Readonly<Record<string, number>>): Values {
@@ -126,6 +137,15 @@ export class Report {
     for (const { name, why } of interfaces.status.unserved) {
       warnings.push(`${name} is not served: ${why}; its packets are not translated until it is`);
     }
+    for (const path of sync.paths()) {
+      const { name, fault, unheard_by } = pathStatus(path);
+      if (fault !== null) warnings.push(`nothing goes by ${name}: ${fault}`);
+      else if (unheard_by.length > 0) {
+        warnings.push(
+          `what goes by ${name} does not reach ${unheard_by.join(', ')}: look at its network`,
+        );
+      }
+    }
     const peers = sync.peers();
     if (!peers.some((peer) => peer.alive)) {
       warnings.push(
@@ -149,6 +169,10 @@ export class Report {
     if (ownership.role === 'fault') warnings.push('VRRP says that this node is in fault');
     return warnings;
   }
+}
+
+function pathStatus({ name, inUse, fault, unheardBy }: PathInfo): PathStatus {
+  return { name, in_use: inUse, fault: fault ?? null, unheard_by: unheardBy };
 }
 
 function peerStatus(peer: PeerInfo): PeerStatus {

@@ -75,7 +75,7 @@ export class Sync implements SyncEngine {
       helloMs: this.#options.helloMs,
       live,
       lag: () => this.#slowest((peer) => this.#mode.lag(peer)),
-      sayHello: () => this.#members.sayHello(0),
+      sayHello: (wantAnswer) => this.#members.sayHello(wantAnswer ? HeaderFlag.REPORT_WANTED : 0),
       notice: (code, message) => this.#notice(code, message),
     });
     const alike = () => this.#alike();

@@ -108,6 +108,9 @@ export class Inbox {
     if (header.type === Type.DATA) return this.#data(peer, datagram);
     // the same HELLO by another path: once is enough
     const again = header.type === Type.HELLO && this.#heardPaths(peer, datagram, path);
+    if (header.type === Type.HELLO && !again && header.flags & HeaderFlag.REPORT_WANTED) {
+      this.#host.paths.asked();
+    }
     mode.heard(peer, again ? { ...header, flags: 0 } : header);
     if (header.type === Type.HELLO) return this.#hello(peer, datagram);
     if (header.receiver !== 0 && header.receiver !== node) {

@@ -35,7 +35,8 @@ export interface PathsHost {
   live(): Iterable<Peer>;
   /** Age in ms of what some live peer has not acknowledged. */
   lag(): number;
-  sayHello(): void;
+  /** @param wantAnswer a report, and a HELLO by all paths of the peer */
+  sayHello(wantAnswer: boolean): void;
   notice(code: NoticeCode, message: string): void;
 }
 
@@ -149,6 +150,11 @@ export class Paths {
     return again;
   }
 
+  /** A peer wants to know by which paths it hears this node. */
+  asked(): void {
+    if (this.#own.length > 1) this.#tellSoon();
+  }
+
   /** A peer says by which of our paths it hears us. */
   hears(peer: Peer, mask: number): void {
     const hearing = this.#hearing(peer);
@@ -220,10 +226,13 @@ export class Paths {
     return mask >>> 0;
   }
 
-  /** A peer that acknowledges nothing may hear nothing: the keep-alives would tell after seconds. */
+  /**
+   * A peer that acknowledges nothing may hear nothing, or not be heard: the keep-alives would tell
+   * after seconds.
+   */
   #doubt(): void {
     const { clock, lag, sayHello } = this.#host;
-    if (lag() > LAG_MS) sayHello();
+    if (lag() > LAG_MS) sayHello(true);
     this.#doubtTimer = clock.after(LAG_MS, () => this.#doubt());
   }
 
@@ -233,7 +242,7 @@ export class Paths {
     const wait = Math.max(TELL_MS, this.#toldAt + TELL_MS_MIN - clock.now());
     this.#timer = clock.after(wait, () => {
       this.#timer = undefined;
-      this.#host.sayHello();
+      this.#host.sayHello(false);
     });
   }
 

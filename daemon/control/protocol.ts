@@ -57,6 +57,16 @@ export interface PeerStatus {
   readonly entries: number;
 }
 
+/** One of the links between the nodes, as this node sends by it. */
+export interface PathStatus {
+  readonly name: string;
+  readonly in_use: boolean;
+  /** Why it carries nothing; null: it may well. */
+  readonly fault: string | null;
+  /** Live peers that hear nothing by it. */
+  readonly unheard_by: readonly string[];
+}
+
 export interface StatusResult {
   readonly node: string;
   readonly id: number;
@@ -79,8 +89,12 @@ export interface StatusResult {
   readonly table: { readonly live: number; readonly size: number };
   readonly internal: { readonly entries: number; readonly limit: number };
   readonly external: { readonly entries: number; readonly limit: number };
-  /** Of the link between the nodes; the id of the key that seals, null: it is not sealed. */
-  readonly link: { readonly seal_key: number | null };
+  readonly link: {
+    /** The id of the key that seals; null: it is not sealed. */
+    readonly seal_key: number | null;
+    /** The preferred one first. */
+    readonly paths: readonly PathStatus[];
+  };
   readonly events_lost: number;
   readonly peers: readonly PeerStatus[];
   /** Sentences that tell the operator what is wrong and what to do; empty when all is well. */

@@ -65,7 +65,13 @@ const STATUS: StatusResult = {
   table: { live: 1204, size: 131072 },
   internal: { entries: 1204, limit: 1048576 },
   external: { entries: 0, limit: 1048576 },
-  link: { seal_key: 2 },
+  link: {
+    seal_key: 2,
+    paths: [
+      { name: 'multicast eth2', in_use: true, fault: null, unheard_by: [] },
+      { name: 'udp eth3', in_use: false, fault: null, unheard_by: [] },
+    ],
+  },
   events_lost: 0,
   peers: [
     {
@@ -92,7 +98,7 @@ guard   off; 17 packets held back so far
 serves  eth0, eth1
 kernel  1,204 splices of at most 131,072 (0 %)
 caches  internal 1,204 (ours), external 0 (of peers), at most 1,048,576 each
-link    sealed by key 2
+link    multicast eth2 in use, udp eth3 good; sealed by key 2
 events  none lost
 daemon  up 2 h 5 m
 
@@ -110,6 +116,14 @@ words('status of a backup in trouble says so in its first lines', () => {
     guard: { ...STATUS.guard, state: 'armed', held: 0 },
     table: { live: 950, size: 1000 },
     events_lost: 3,
+    link: {
+      seal_key: null,
+      paths: [
+        { name: 'multicast eth2', in_use: false, fault: 'it is down', unheard_by: [] },
+        { name: 'udp eth3', in_use: false, fault: null, unheard_by: ['lb-b', 'lb-c'] },
+        { name: 'tcp eth4', in_use: true, fault: null, unheard_by: [] },
+      ],
+    },
     interfaces: { served: ['eth0'], unserved: [{ name: 'eth1', why: 'it does not exist' }] },
     warnings: ['lb-b has been silent for 12 s: is spliced running there?'],
     peers: [
@@ -131,6 +145,10 @@ words('status of a backup in trouble says so in its first lines', () => {
   const all = text.join('\n');
   assert.match(all, '(95 % FULL: raise TableSize)');
   assert.match(all, 'armed: packets of unknown connections to 192.0.2.100 get no reset');
+  assert.match(
+    all,
+    'multicast eth2 DOWN, udp eth3 NOT HEARD by lb-b and lb-c, tcp eth4 in use; not sealed',
+  );
   assert.match(all, '3 lost, then read anew');
   assert.match(all, 'serves  eth0; NOT eth1: it does not exist\n');
   assert.match(all, 'handing over: no new connections');

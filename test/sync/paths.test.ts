@@ -113,6 +113,17 @@ paths(
   },
 );
 
+paths('a path that fails the other way is left as fast by who only acknowledges', () => {
+  const cables = new Cables();
+  const [a, b] = cables.start('a', 'b');
+  cables.cut.add('b>a 0');
+  traffic(cables, a, 700);
+  assert.equal(inUse(b), ['second']);
+  assert.equal(inUse(a), ['first'], 'b still hears a there');
+  cables.world.run(100);
+  assert.is(a.engine.unacknowledged(), 0);
+});
+
 paths('without traffic the keep-alives find it', () => {
   const cables = new Cables();
   const [a, b] = cables.start('a', 'b');

@@ -114,17 +114,6 @@ export function layNetworks(): void {
   }
 }
 
-/** What this node sends on this network gets lost from now on; or does not any more. */
-export function mute(name: Name, network: Network, lost: boolean): void {
-  const port = `${name}${network}`;
-  if (!lost) {
-    run('tc', 'qdisc', 'del', 'dev', port, 'clsact');
-    return;
-  }
-  run('tc', 'qdisc', 'add', 'dev', port, 'clsact');
-  run('tc', 'filter', 'add', 'dev', port, 'ingress', 'matchall', 'action', 'drop');
-}
-
 /** Waits until each holds exactly what the others own, and all of it has been acknowledged. */
 export async function equal(nodes: readonly RemoteNode[], ms: number): Promise<Answer[]> {
   const end = performance.now() + ms * PATIENCE;
