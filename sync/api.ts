@@ -29,6 +29,12 @@ export interface SyncOptions {
   readonly refreshMs?: number;
   /** ALARM: what a peer has not spoken of for so long leaves its external cache. Default 180000. */
   readonly cacheTimeoutMs?: number;
+  /** NOTRACK: what this node owns is not kept; SyncEvents.readKernel has it. Default false. */
+  readonly disableInternalCache?: boolean;
+  /** FTFW, NOTRACK: call SyncEvents.standby and standbyGone. Default false. */
+  readonly disableExternalCache?: boolean;
+  /** FTFW: call SyncEvents.replicated. Default false. */
+  readonly defer?: boolean;
   /** Ask the others for all that they own at the start. Default true. */
   readonly startupResync?: boolean;
   /** Without an answer for so long, this node is alone, and in sync. Default 2000. */
@@ -54,6 +60,21 @@ export interface SyncEvents {
   peerChanged(peer: PeerInfo, change: PeerChange): void;
   /** The highest epoch seen has risen: the datapath shall give it to new splices. */
   epochChanged(epoch: number): void;
+  /**
+   * DisableExternalCache: peers own these (n × 152 bytes, n up to 512, valid during the call), new or
+   * changed: this kernel shall hold them as standby entries. Called at the end of the call that caused
+   * it or a turn later, after `demoted`.
+   */
+  standby?(records: Uint8Array): void;
+  /** They do not own these any more: out of the kernel, without events. Not what was committed. */
+  standbyGone?(records: Uint8Array): void;
+  /**
+   * Defer: these splices (as their NEW event had them, n up to 512, valid during the call) are held by
+   * one live peer of the same mode at least; or there is none, and nothing to wait for.
+   */
+  replicated?(records: Uint8Array): void;
+  /** DisableInternalCache: the kernel's table, in chunks of n × 152 bytes, as Table.dump() gives it. */
+  readKernel?(): Iterable<Uint8Array>;
   /** A fallback or a loss, said in one sentence. Repeated at most once a second for each code. */
   notice(code: NoticeCode, message: string): void;
 }
@@ -164,8 +185,9 @@ export interface SyncEngine {
    * node, with an epoch one above the highest seen. Insert each chunk without events and hand it
    * back to `committed` with the results, in the same turn.
    * @param node only what this peer owns; default all
+   * @param timeoutMs above 0: what remains to each, whatever its owner has said of it
    */
-  plan(node?: number): Generator<Uint8Array, void, void>;
+  plan(node?: number, timeoutMs?: number): Generator<Uint8Array, void, void>;
   /** Results as Table.insert gives them (enum splice_op_result). Returns how many are ours now. */
   committed(records: Uint8Array, results: Uint32Array): number;
 

@@ -26,6 +26,8 @@ export interface BulkHost {
   readonly store: Store;
   readonly outbox: Outbox;
   readonly resendQueueSize: number;
+  /** DisableInternalCache: says what the kernel holds, a chunk at each step; yields how many. */
+  readonly fromKernel: (() => Generator<number, void, void>) | undefined;
   /** Identities that the slowest live peer has not acknowledged. */
   inFlight(): number;
 }
@@ -39,6 +41,7 @@ export class Bulk {
   #again = false;
   #slot = 0;
   #listed = 0;
+  #kernel: Generator<number, void, void> | undefined;
   /** Where the search for what has not been said goes on. */
   #unsaidAt = 0;
   #timer: Timer | undefined;
@@ -71,6 +74,7 @@ export class Bulk {
     this.#first = this.#host.outbox.sequence + 1;
     this.#slot = 0;
     this.#listed = 0;
+    this.#kernel = this.#host.fromKernel?.();
     this.#turn(false);
   }
 
@@ -118,13 +122,14 @@ export class Bulk {
     this.#sayUnsaid(left);
     this.#host.outbox.flush();
     const { store } = this.#host;
-    if (this.#active && this.#slot >= store.top && store.unsaid === 0) this.#end();
+    if (this.#active && !this.#kernel && this.#slot >= store.top && store.unsaid === 0) this.#end();
     else if (this.#busy) this.#schedule(0);
   }
 
   /** Goes on with the bulk. Returns how many more records may be said in this turn. */
   #list(left: number): number {
     const { store, outbox } = this.#host;
+    if (this.#kernel) return left - this.#listKernel(this.#kernel);
     for (; this.#slot < store.top && left > 0; this.#slot++) {
       if (!store.internal.holds(this.#slot)) continue;
       outbox.record(this.#slot);
@@ -132,6 +137,14 @@ export class Bulk {
       left--;
     }
     return left;
+  }
+
+  /** A chunk of the kernel's table is said in the turn in which it was read. */
+  #listKernel(kernel: Generator<number, void, void>): number {
+    const { value, done } = kernel.next();
+    if (done) this.#kernel = undefined;
+    this.#listed += value ?? 0;
+    return value ?? 0;
   }
 
   #sayUnsaid(left: number): void {

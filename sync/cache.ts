@@ -5,7 +5,7 @@
  */
 import { RECORD_SIZE } from '../kernel/record/layout.js';
 import { Identity } from './identity.js';
-import type { Quota, Store } from './store.js';
+import type { Quota, Store, Watch } from './store.js';
 
 /** Records in a chunk of a dump: what a caller handles before it lets others have their turn. */
 export const CHUNK_RECORDS = 512;
@@ -93,6 +93,7 @@ export class Cache {
     if (slot < 0) {
       if (!this.#admit()) return this.#refuse();
       this.#last = this.#store.insert(this.#tag, key, view, at, now);
+      this.#watch?.entered(this.#last);
       return this.#count('inserted');
     }
     const holder = this.#store.cacheOf(slot);
@@ -104,15 +105,18 @@ export class Cache {
       }
       this.#store.retag(slot, this.#tag);
       this.#store.write(slot, view, at, now);
+      this.#watch?.entered(slot);
       return this.#count('inserted');
     }
     const order = this.#store.compare(view, at, slot);
     if (order < 0) return this.#count('stale');
     this.#store.write(slot, view, at, now);
+    if (order > 0) this.#watch?.entered(slot);
     return this.#count(order === 0 ? 'refreshed' : 'updated');
   }
 
   remove(slot: number): void {
+    this.#watch?.leaves(slot);
     this.release();
     this.#store.free(slot);
   }
@@ -125,13 +129,19 @@ export class Cache {
   }
 
   clear(): void {
-    if (this.#size === this.#store.size) {
+    if (this.#size === this.#store.size && !this.#watch) {
       this.#store.clear();
       this.release(this.#size);
     }
     for (let slot = this.#store.top - 1; this.#size > 0; slot--) {
       if (this.holds(slot)) this.remove(slot);
     }
+  }
+
+  /** What is this node's own is of no concern to it. */
+  get #watch(): Watch | undefined {
+    const { watch } = this.#store;
+    return watch && this.#store.internal !== this ? watch : undefined;
   }
 
   identity(slot: number, into: Identity): Identity {

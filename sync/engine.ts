@@ -7,6 +7,7 @@ import { nodeId } from '../kernel/record/record.js';
 import type { NoticeCode, PathInfo, PeerInfo, SyncEngine, SyncOptions, SyncStats } from './api.js';
 import { Bulk } from './bulk.js';
 import type { Cache } from './cache.js';
+import { Deferred } from './deferred.js';
 import { SyncError } from './error.js';
 import type { Identity } from './identity.js';
 import { Inbox } from './inbox.js';
@@ -18,6 +19,7 @@ import { Paths } from './paths.js';
 import type { Peer } from './peer.js';
 import type { LinkStats } from './ports.js';
 import { Recovery } from './recovery.js';
+import { Standby } from './standby.js';
 import { Mark, Store } from './store.js';
 import { HeaderFlag, WIRE_VERSION } from './wire.js';
 
@@ -29,6 +31,9 @@ const DEFAULTS = {
   startupResync: true,
   refreshMs: 15_000,
   cacheTimeoutMs: 180_000,
+  disableInternalCache: false,
+  disableExternalCache: false,
+  defer: false,
   startupMs: 2000,
   helloMs: 1000,
   deadAfterMs: 3500,
@@ -51,6 +56,8 @@ export class Sync implements SyncEngine {
   readonly #bulk: Bulk;
   readonly #paths: Paths;
   readonly #recovery: Recovery;
+  readonly #standby: Standby | undefined;
+  readonly #deferred: Deferred | undefined;
   readonly #inbox: Inbox;
   readonly #resync = { inserted: 0, updated: 0 };
   readonly #noticedAt = new Map<NoticeCode, number>();
@@ -116,6 +123,7 @@ export class Sync implements SyncEngine {
       progressed: () => {
         this.#bulk.progressed();
         this.#recovery.progressed();
+        this.#deferred?.check();
       },
     });
     this.#members = new Members({
@@ -125,6 +133,7 @@ export class Sync implements SyncEngine {
       mode: this.#mode,
       newCache: () => store.external(),
       notice: (code, message) => this.#notice(code, message),
+      peersChanged: () => this.#deferred?.check(),
     });
     this.#ownership = new Ownership(
       {
@@ -135,14 +144,24 @@ export class Sync implements SyncEngine {
         full: () => this.#full(),
         room: () => this.#bulk.room,
         live: (node) => this.#members.byNode.get(node)?.alive === true,
+        uncached: this.#options.disableInternalCache,
+        born: (bytes, at) => this.#born(bytes, at),
       },
       store,
     );
+    if (this.#options.disableExternalCache) this.#standby = this.#watchStandby();
+    if (this.#options.defer) {
+      this.#deferred = new Deferred({
+        livePeers: alike,
+        replicated: (records) => options.events.replicated?.(records),
+      });
+    }
     this.#bulk = new Bulk({
       clock: options.clock,
       store,
       outbox: this.#outbox,
       resendQueueSize: this.#options.resendQueueSize,
+      fromKernel: this.#options.disableInternalCache ? () => this.#sayKernel() : undefined,
       inFlight: () => this.#slowest((peer) => this.#mode.unacknowledged(peer)),
     });
     this.#inbox = new Inbox({
@@ -224,19 +243,22 @@ export class Sync implements SyncEngine {
   resyncEnd(): { inserted: number; updated: number; deleted: number } {
     const deleted = this.#ownership.resyncEnd();
     this.#settle();
+    if (this.#options.disableInternalCache && !this.#members.live().next().done) this.#bulk.start();
     return { ...this.#resync, deleted };
   }
 
-  plan(node?: number): Generator<Uint8Array, void, void> {
-    if (node === undefined) return this.#ownership.plan(this.#members.caches.values());
-    const cache = this.#members.caches.get(node);
-    return this.#ownership.plan(cache ? [cache] : []);
+  plan(node?: number, timeoutMs = 0): Generator<Uint8Array, void, void> {
+    const { caches } = this.#members;
+    if (node === undefined) return this.#ownership.plan(caches.values(), timeoutMs);
+    const cache = caches.get(node);
+    return this.#ownership.plan(cache ? [cache] : [], timeoutMs);
   }
 
   committed(records: Uint8Array, results: Uint32Array): number {
     const ours = this.#ownership.committed(records, results);
     this.#settle();
     this.#bulk.announce();
+    if (this.#ownership.takeUntold()) this.#bulk.start();
     return ours;
   }
 
@@ -259,6 +281,7 @@ export class Sync implements SyncEngine {
       peer.cache.clear();
       this.#members.emptied(peer);
     }
+    this.#settle();
   }
 
   peers(): PeerInfo[] {
@@ -300,6 +323,7 @@ export class Sync implements SyncEngine {
       queue: {
         ...this.#mode.stats(),
         ...this.#bulk.counts,
+        ...this.#deferred?.counts,
         resend_overflows: this.#resendOverflows,
         unacknowledged: this.unacknowledged(),
       },
@@ -340,6 +364,33 @@ export class Sync implements SyncEngine {
   #settle(): void {
     this.#outbox.flush();
     this.#ownership.deliverDemoted();
+    this.#standby?.deliver();
+    this.#deferred?.check();
+  }
+
+  #watchStandby(): Standby {
+    const { clock, events } = this.#options;
+    const standby = new Standby({
+      clock,
+      store: this.#store,
+      before: () => this.#ownership.deliverDemoted(),
+      entered: (records) => events.standby?.(records),
+      left: (records) => events.standbyGone?.(records),
+    });
+    this.#store.watch = standby;
+    return standby;
+  }
+
+  /** Its proxy may wait until another node has it: the peers are asked to say so at once. */
+  #born(bytes: Uint8Array, at: number): void {
+    if (this.#deferred?.add(bytes, at, this.#outbox.sequence + 1)) this.#outbox.wantReport();
+  }
+
+  /** Says what the kernel holds, a chunk at each step. */
+  *#sayKernel(): Generator<number, void, void> {
+    for (const chunk of this.#options.events.readKernel?.() ?? []) {
+      yield this.#ownership.sayUncached(chunk);
+    }
   }
 
   /** Live peers in the same mode: nobody waits for any other. */

@@ -41,6 +41,8 @@ export interface MembersHost {
   /** For the records of one more peer. */
   newCache(): Cache;
   notice(code: NoticeCode, message: string): void;
+  /** Somebody has come or gone, or is in sync or not any more. */
+  peersChanged(): void;
 }
 
 export class Members {
@@ -330,6 +332,7 @@ export class Members {
     const info = peer.info(options.clock.now(), mode.unacknowledged(peer), mode.lag(peer));
     options.events.peerChanged(info, change);
     mode.peerChanged(peer, change);
+    this.#host.peersChanged();
   }
 
   /** Its clock went back between two starts, or it is an old datagram: say what we know, not often. */

@@ -208,7 +208,8 @@ export class Outbox {
       this.counts[`tx_version_${fields.version as 1 | 2}`]++;
     } else {
       this.counts.tx_refused++;
-      this.#sender.refused();
+      // a HELLO by one of several paths says nothing of the others
+      if (path === undefined) this.#sender.refused();
     }
   }
 

@@ -39,6 +39,13 @@ export interface OwnershipHost {
   room(): number;
   /** Is that peer alive? */
   live(node: number): boolean;
+  /**
+   * DisableInternalCache: what this node owns is not kept, the kernel alone knows it; a record is in
+   * the cache while it is being said, and no longer.
+   */
+  readonly uncached: boolean;
+  /** A splice was born, and is said by the datagram under way. */
+  born(bytes: Uint8Array, at: number): void;
 }
 
 export class Ownership {
@@ -51,6 +58,10 @@ export class Ownership {
   readonly #planned = new WeakMap<ArrayBufferLike, Uint32Array>();
   #epoch = 0;
   #resyncing = false;
+  /** Epoch of the strongest claim that this node has said. */
+  #claimed = 0;
+  /** Something was taken over and could not be said. */
+  #untold = false;
   /** Records that have to leave this kernel, gathered during one call. */
   #demoted: Uint8Array[] = [];
   readonly counts = counts(
@@ -98,6 +109,7 @@ export class Ownership {
       this.#host.outbox.gone(key, this.tombstones.endOf(key));
       return;
     }
+    this.#giveUpUnseen(key, view, at, epoch, peer.node);
     const ours = slot >= 0 && this.internal.holds(slot);
     if (slot >= 0 && !peer.cache.holds(slot) && !this.#beats(epoch, peer.node, slot)) {
       this.counts.weaker++;
@@ -145,7 +157,8 @@ export class Ownership {
       } else if (type === EventType.DESTROY) {
         this.#ended(view, record);
       } else {
-        this.#owned(events, view, record, now);
+        const what = this.#owned(events, view, record, now);
+        if (what === 'inserted' && type === EventType.NEW) this.#host.born(events, record);
       }
     }
   }
@@ -163,10 +176,27 @@ export class Ownership {
     for (let at = 0; at + RECORD_SIZE <= records.length; at += RECORD_SIZE) {
       if (view.getUint32(at + RecordOffset.owner, true) !== this.#host.node) continue;
       if (!replicable(records, at)) continue;
+      if (this.#host.uncached) {
+        // there is nothing to be compared with: a bulk says all of it
+        this.#note(view.getUint32(at + RecordOffset.epoch, true));
+        continue;
+      }
       const what = this.#owned(records, view, at, now);
       if (what === 'inserted' || what === 'updated') changed[what]++;
     }
     return changed;
+  }
+
+  /** A chunk of the kernel's table, for a bulk of a node that keeps nothing. Returns how many it said. */
+  sayUncached(records: Uint8Array): number {
+    const view = new DataView(records.buffer, records.byteOffset, records.byteLength);
+    const now = this.#store.now();
+    let said = 0;
+    for (let at = 0; at + RECORD_SIZE <= records.length; at += RECORD_SIZE) {
+      if (view.getUint32(at + RecordOffset.owner, true) !== this.#host.node) continue;
+      if (replicable(records, at) && this.#owned(records, view, at, now) === 'inserted') said++;
+    }
+    return said;
   }
 
   /** Withdraw what the kernel does not have. Returns how many. */
@@ -181,8 +211,8 @@ export class Ownership {
     return deleted;
   }
 
-  /** What a commit would insert: chunks of n × 152 bytes. */
-  *plan(caches: Iterable<Cache>): Generator<Uint8Array, void, void> {
+  /** What a commit would insert: chunks of n × 152 bytes. `timeoutMs` above 0: their remaining time. */
+  *plan(caches: Iterable<Cache>, timeoutMs: number): Generator<Uint8Array, void, void> {
     let epoch = 0;
     for (const cache of caches) {
       for (let slot = 0; slot < cache.top; ) {
@@ -198,7 +228,11 @@ export class Ownership {
         for (; slot < cache.top && count < CHUNK_RECORDS; slot++) {
           if (!cache.holds(slot)) continue;
           this.#store.render(slot, view, count * RECORD_SIZE, now);
-          if (this.#takeable(chunk, view, count * RECORD_SIZE, epoch)) slots[count++] = slot;
+          if (!this.#takeable(chunk, view, count * RECORD_SIZE, epoch)) continue;
+          if (timeoutMs > 0) {
+            view.setUint32(count * RECORD_SIZE + RecordOffset.remainingMs, timeoutMs, true);
+          }
+          slots[count++] = slot;
         }
         if (count === 0) continue;
         this.#planned.set(chunk.buffer, slots);
@@ -230,6 +264,13 @@ export class Ownership {
     }
     this.counts.committed += ours;
     return ours;
+  }
+
+  /** Has anything been taken over, since the last time, that only a bulk can say? */
+  takeUntold(): boolean {
+    const untold = this.#untold;
+    this.#untold = false;
+    return untold;
   }
 
   /** Say what is true now of one splice. */
@@ -300,15 +341,51 @@ export class Ownership {
       if (what === 'inserted' && epoch > 1) this.internal.setMark(slot, Mark.TAKEN, true);
     }
     if (what === 'inserted' || what === 'updated') this.#host.outbox.record(slot);
+    if (this.#host.uncached) this.#forget(slot, epoch);
     return what;
+  }
+
+  /** It has been said. */
+  #forget(slot: number, epoch: number): void {
+    this.#note(epoch);
+    this.internal.remove(slot);
+  }
+
+  #note(epoch: number): void {
+    this.noteEpoch(epoch);
+    this.#claimed = Math.max(this.#claimed, epoch);
+  }
+
+  /**
+   * Without an internal cache nobody knows what this kernel holds. But what was born here was here; and
+   * a claim above all that this node has ever said is stronger than the one that it may still have.
+   */
+  #giveUpUnseen(key: Identity, view: DataView, at: number, epoch: number, owner: number): void {
+    const { node, uncached } = this.#host;
+    if (!uncached || key.origin !== node || !stronger(epoch, owner, this.#claimed, node)) return;
+    if (this.#store.find(key) >= 0) return; // it is known to be another node's
+    const record = new Uint8Array(RECORD_SIZE);
+    new Uint8Array(record.buffer).set(
+      new Uint8Array(view.buffer, view.byteOffset + at, RECORD_SIZE),
+    );
+    this.#demoted.push(record);
+    this.counts.demoted++;
   }
 
   /** The kernel has torn this splice of ours down. */
   #ended(view: DataView, at: number): void {
     const key = this.#key.load(view, at);
     const slot = this.internal.find(key);
-    if (slot < 0) this.counts.local_unknown++;
-    else this.#withdraw(slot, key);
+    if (slot >= 0) this.#withdraw(slot, key);
+    else if (this.#host.uncached) this.#withdrawUncached(key, view, at);
+    else this.counts.local_unknown++;
+  }
+
+  #withdrawUncached(key: Identity, view: DataView, at: number): void {
+    const { node, outbox } = this.#host;
+    const epoch = view.getUint32(at + RecordOffset.epoch, true);
+    if (key.origin !== node || epoch > 1) this.tombstones.add(key, epoch, node);
+    outbox.gone(key, this.tombstones.endOf(key));
   }
 
   #withdraw(slot: number, key: Identity): void {
@@ -356,10 +433,14 @@ export class Ownership {
     const taken = this.internal.last;
     this.internal.setMark(taken, Mark.TAKEN, true);
     if (this.#resyncing) this.internal.setMark(taken, Mark.SEEN, true);
-    if (room && this.#host.live(owner)) {
-      this.#host.outbox.record(taken);
-      return true;
+    const said = room && this.#host.live(owner);
+    if (said) this.#host.outbox.record(taken);
+    if (this.#host.uncached) {
+      this.#untold ||= !said;
+      this.#forget(taken, view.getUint32(at + RecordOffset.epoch, true));
+      return said;
     }
+    if (said) return true;
     this.internal.setMark(taken, Mark.UNSAID, true);
     return false;
   }

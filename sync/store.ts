@@ -40,6 +40,14 @@ export class Quota {
   constructor(readonly limit: number) {}
 }
 
+/** Told what enters and leaves the external caches; what a commit takes does not leave. */
+export interface Watch {
+  /** New, or changed. */
+  entered(slot: number): void;
+  /** The record is still in its slot. */
+  leaves(slot: number): void;
+}
+
 export class Store {
   /** What this node owns. */
   readonly internal: Cache;
@@ -61,6 +69,7 @@ export class Store {
   #freeCount = 0;
   #top = 0;
   #unsaid = 0;
+  watch: Watch | undefined;
   readonly #key = new Identity();
 
   /**
