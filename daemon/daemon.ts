@@ -8,6 +8,7 @@ import { pause, turn } from './breath.js';
 import { loadSettings, type Settings } from './config.js';
 import type { Hello } from './control/protocol.js';
 import { ControlServer } from './control/server.js';
+import { Deferral } from './deferral.js';
 import { DaemonError } from './error.js';
 import { Follower } from './follower.js';
 import { Handover } from './handover.js';
@@ -19,6 +20,7 @@ import { Ownership } from './ownership.js';
 import { Prober } from './prober.js';
 import { changes } from './reload.js';
 import { Report } from './report.js';
+import { Standby } from './standby.js';
 import { TrackFile } from './track.js';
 import { handlers, type VerbParts } from './verbs.js';
 import { AddressWatch } from './watch.js';
@@ -62,6 +64,7 @@ export class Daemon {
     // A daemon that is restarted on the active node must not make VRRP think ill of it.
     track.write(watch.here.length > 0 ? 'inSync' : 'outOfSync');
     follower.start();
+    if (!this.settings.sync.disableExternalCache) await parts.standby.removeAll();
     await follower.resync('start');
     parts.prober.start();
     sync.start();
@@ -92,6 +95,8 @@ export class Daemon {
     parts.interfaces.stop();
     await control.close();
     await parts.prober.stop();
+    parts.deferral.stop();
+    parts.standby.flush();
     await ownership.stop();
     await follower.stop();
     await this.reloading;
@@ -209,6 +214,11 @@ export class Daemon {
         startupResync: settings.sync.startupResync,
       });
       const follower = new Follower(datapath, sync, log);
+      const standby = new Standby(datapath, log);
+      const deferral = new Deferral(
+        datapath,
+        settings.sync.defer ? settings.sync.deferTimeoutMs : 0,
+      );
       const watch = new AddressWatch(settings.failover.virtualAddresses, (here, before) =>
         this.addressesChanged(here, before),
       );
@@ -217,19 +227,21 @@ export class Daemon {
         datapath,
         sync,
         follower,
+        standby,
         log,
         failover: () => this.settings.failover,
         purgeTimeoutMs: () => this.settings.sync.purgeTimeoutMs,
         datagrams: () => datagrams,
         holdsAddress: () => watch.here.length > 0,
         roleChanged: () => this.writeTrack(),
-        committed: () => prober.restart(),
+        committed: (entries) => prober.committed(entries),
       });
       const prober: Prober = new Prober({
         datapath,
         log,
         active: () => ownership.role === 'primary' && this.mayAnswer(watch),
         periodMs: () => 1000 * (this.settings.kernel.timeouts.probe ?? DEFAULT_TIMEOUTS.probe),
+        commitTimeoutMs: () => this.settings.sync.commitTimeoutMs,
       });
       const track = new TrackFile(settings.failover.trackFile);
       const handover = new Handover({
@@ -251,6 +263,8 @@ export class Daemon {
         handover,
         interfaces,
         prober,
+        standby,
+        deferral,
         control: () => control,
       });
       verbs = {
@@ -266,7 +280,7 @@ export class Daemon {
           void this.stop();
         },
       };
-      const served = { watch, interfaces, prober };
+      const served = { watch, interfaces, prober, standby, deferral };
       return { control, datapath, link, sync, follower, ownership, track, handover, ...served };
     } catch (error) {
       await control.close(0);
@@ -282,12 +296,28 @@ export class Daemon {
         this.caughtUp ||= inSync;
         this.writeTrack();
       },
-      peerChanged: (peer: PeerInfo, change: PeerChange) =>
-        log.info({ peer: peer.name, change, records: peer.records }, 'peer'),
+      peerChanged: (peer: PeerInfo, change: PeerChange) => {
+        log.info({ peer: peer.name, change, records: peer.records }, 'peer');
+        const { parts } = this;
+        if (!parts) return;
+        parts.deferral.peersChanged(parts.sync);
+        if (change === 'in-sync' && this.settings.sync.disableExternalCache)
+          void parts.standby.reconcile(parts.sync, peer.node);
+      },
+      ...this.kernelEvents(),
       epochChanged: (epoch) => {
         datapath.epoch = epoch;
       },
       notice: (code, message) => log.warn({ code }, message),
+    };
+  }
+
+  /** What the peers own, and what of ours they have, as far as the kernel is to know of it. */
+  private kernelEvents() {
+    return {
+      standby: (records: Uint8Array) => this.parts?.standby.put(records),
+      standbyGone: (records: Uint8Array) => this.parts?.standby.gone(records),
+      replicated: (records: Uint8Array) => this.parts?.deferral.replicated(records),
     };
   }
 

@@ -103,7 +103,7 @@ export class Follower {
     this.behind = false;
     this.counters.resyncs++;
     this.sync.resyncBegin();
-    for (const chunk of this.datapath.table.dump()) {
+    for (const chunk of this.datapath.table.dump({ announced: true })) {
       this.sync.resyncRecords(chunk);
       await breath.take();
     }

@@ -10,6 +10,7 @@ import { DaemonError } from './error.js';
 import type { Follower } from './follower.js';
 import type { Log } from './log.js';
 import { recordCount } from './records.js';
+import type { Standby } from './standby.js';
 
 /** Datagrams that have arrived already belong to what is committed: they are taken in first. */
 const DRAIN_TURNS_MAX = 200;
@@ -31,6 +32,7 @@ export interface OwnershipParts {
   readonly datapath: Datapath;
   readonly sync: SyncEngine;
   readonly follower: Follower;
+  readonly standby: Standby;
   readonly log: Log;
   readonly failover: () => FailoverSettings;
   readonly purgeTimeoutMs: () => number;
@@ -39,8 +41,8 @@ export interface OwnershipParts {
   /** A virtual address stands on this node. */
   readonly holdsAddress: () => boolean;
   readonly roleChanged: () => void;
-  /** Entries have been put into the kernel. */
-  readonly committed: () => void;
+  /** So many entries have been put into the kernel. */
+  readonly committed: (entries: number) => void;
 }
 
 export class Ownership {
@@ -120,6 +122,7 @@ export class Ownership {
 
   /** These have a stronger owner now: out of the kernel, in silence. */
   demoted(records: Uint8Array): void {
+    this.parts.standby.flush();
     this.parts.datapath.table.delete(records);
     this.counters.given_up += recordCount(records);
     if (this.currentRole === 'primary') this.contested();
@@ -205,6 +208,7 @@ export class Ownership {
     let committed = 0;
     try {
       await this.drain();
+      this.parts.standby.flush();
       const breath = new Breath();
       const insertion = this.parts.datapath.table.insertion((records, results) => {
         committed += this.parts.sync.committed(records, results);
@@ -222,7 +226,7 @@ export class Ownership {
       // However it ended: held back for ever, a packet would be worse off than with a reset.
       this.release();
     }
-    this.parts.committed();
+    this.parts.committed(committed);
     this.counters.commits++;
     this.counters.committed += committed;
     const took_ms = Math.round((performance.now() - began) * 10) / 10;

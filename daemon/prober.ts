@@ -6,8 +6,11 @@ import type { Entry } from '../kernel/table.js';
 import { Breath, pause } from './breath.js';
 import type { Log } from './log.js';
 
-/** Entries asked, two packets each: a million idle flows take seven minutes a round. */
+/** Entries asked, two packets each: a million idle flows take seven minutes a round; see rate(). */
 const ENTRIES_A_SECOND = 2500;
+/** Of the time that an entry has after a commit: it is asked, and may answer, before the rest is over. */
+const SHARE_FOR_ROUND = 0.5;
+const SHARE_BEFORE_ROUND = 0.25;
 /** Entries asked at once: no queue on the way has to hold many packets. */
 const BURST = 25;
 
@@ -18,6 +21,8 @@ export interface ProberParts {
   readonly active: () => boolean;
   /** Between two rounds, and how long an entry has to be idle. */
   readonly periodMs: () => number;
+  /** What a committed entry has left unless a packet comes; 0: as much as it had. */
+  readonly commitTimeoutMs: () => number;
 }
 
 export class Prober {
@@ -26,6 +31,8 @@ export class Prober {
   private timer: NodeJS.Timeout | undefined;
   private round: Promise<void> = Promise.resolve();
   private stopped = false;
+  /** Entries of the last commit: so many may have to be asked in one round. */
+  private taken = 0;
 
   constructor(private readonly parts: ProberParts) {}
 
@@ -40,9 +47,28 @@ export class Prober {
     await this.round;
   }
 
-  /** Flows that live have this long to show it by themselves. */
   restart(): void {
     if (this.timer) this.wait();
+  }
+
+  /** So many entries have been put in. Flows that live have one period to show it by themselves. */
+  committed(entries: number): void {
+    this.taken = entries;
+    this.restart();
+  }
+
+  private get periodMs(): number {
+    const { periodMs, commitTimeoutMs } = this.parts;
+    const least = commitTimeoutMs() * SHARE_BEFORE_ROUND;
+    return least > 0 ? Math.min(periodMs(), least) : periodMs();
+  }
+
+  /** Entries a second: with CommitTimeout as many as it takes to ask all of them before they expire. */
+  private get rate(): number {
+    const roundMs = this.parts.commitTimeoutMs() * SHARE_FOR_ROUND;
+    return roundMs > 0
+      ? Math.max(ENTRIES_A_SECOND, (1000 * this.taken) / roundMs)
+      : ENTRIES_A_SECOND;
   }
 
   private wait(): void {
@@ -53,7 +79,7 @@ export class Prober {
         this.sender.close();
         if (!this.stopped) this.wait();
       });
-    }, this.parts.periodMs());
+    }, this.periodMs);
   }
 
   private async ask(): Promise<void> {
@@ -70,13 +96,14 @@ export class Prober {
     const breath = new Breath();
     const began = performance.now();
     let asked = 0;
-    for (const batch of this.parts.datapath.table.unproven(this.parts.periodMs())) {
+    for (const batch of this.parts.datapath.table.unproven(this.periodMs)) {
       for (let at = 0; at < batch.length; at += BURST) {
         const burst = batch.slice(at, at + BURST);
         for (const entry of burst) this.probe(entry);
         asked += burst.length;
-        const ahead = (1000 * asked) / ENTRIES_A_SECOND - (performance.now() - began);
+        const ahead = (1000 * asked) / this.rate - (performance.now() - began);
         if (ahead > 1) await pause(ahead);
+        else await breath.take();
         if (this.stopped || !this.parts.active()) return;
       }
       await breath.take();

@@ -12,12 +12,14 @@ import {
   type StatusResult,
 } from './control/protocol.js';
 import type { ControlServer } from './control/server.js';
+import type { Deferral } from './deferral.js';
 import type { Follower } from './follower.js';
 import type { Handover } from './handover.js';
 import type { InterfaceWatch } from './interfaces.js';
 import type { Ownership } from './ownership.js';
 import type { Prober } from './prober.js';
 import { externalSize } from './records.js';
+import type { Standby } from './standby.js';
 
 export interface ReportParts {
   readonly settings: () => Settings;
@@ -29,6 +31,8 @@ export interface ReportParts {
   readonly handover: Handover;
   readonly interfaces: InterfaceWatch;
   readonly prober: Prober;
+  readonly standby: Standby;
+  readonly deferral: Deferral;
   readonly control: () => ControlServer;
 }
 
@@ -115,7 +119,7 @@ export class Report {
   }
 
   private runtime(claims: Readonly<Record<string, number>>): Values {
-    const { follower, ownership, interfaces, prober, control } = this.parts;
+    const { follower, ownership, interfaces, prober, standby, deferral, control } = this.parts;
     const memory = process.memoryUsage();
     return {
       uptime_ms: this.uptime,
@@ -126,6 +130,8 @@ export class Report {
       ...ownership.counters,
       ...interfaces.counters,
       ...prober.counters,
+      ...standby.counters,
+      ...deferral.counters,
       ...claims,
       ...prefixed('control', control().counters),
     };

@@ -38,6 +38,17 @@ function check(error: number, what: string): void {
   if (error < 0) throw new KernelError('SYSTEM_CALL', `${what}: ${errnoName(error)}`);
 }
 
+const RING_SIZE_MIN = 4 << 20;
+const RING_SIZE_MAX = 32 << 20;
+const RING_OCTETS_A_SPLICE = 32;
+
+/** Octets of the event ring, a power of two: room for one event of each sixth splice. */
+function ringSize(tableSize: number): number {
+  let size = RING_SIZE_MIN;
+  while (size < RING_SIZE_MAX && size < RING_OCTETS_A_SPLICE * tableSize) size *= 2;
+  return size;
+}
+
 /** BPF_CGROUP_GETSOCKOPT, BPF_CGROUP_SETSOCKOPT (linux/bpf.h). */
 const ATTACH_TYPES: Record<CgroupLink, number> = { link_getsockopt: 21, link_setsockopt: 22 };
 
@@ -111,7 +122,12 @@ export class SpliceObject {
     this.#object = library.objectOpen(path, null);
     if (!this.#object)
       throw new KernelError('NO_OBJECT', `${path} cannot be read; run npm run build`);
-    const sizes = { entries: tableSize, free_slots: tableSize, legs: 2 * tableSize };
+    const sizes = {
+      entries: tableSize,
+      free_slots: tableSize,
+      legs: 2 * tableSize,
+      events: ringSize(tableSize),
+    };
     for (const [name, size] of Object.entries(sizes)) {
       library.mapSetMaxEntries(library.findMap(this.#object, name), size);
     }

@@ -45,6 +45,8 @@ export class EventRing {
   readonly #watch: Watch;
   readonly #timer: NodeJS.Timeout;
   #lostReported: number;
+  /** The ring was full when it was looked at: events may have been lost. */
+  #wasFull = false;
   #closed = false;
 
   constructor(fd: number, lostTotal: () => number, onEvents: EventHandler) {
@@ -63,15 +65,21 @@ export class EventRing {
     this.#data = new Uint8Array(producer, PAGE);
     // what nobody has read is from before this watch: its end may be among what was lost since
     Atomics.store(this.#consumer, 0, Atomics.load(this.#producer, 0));
-    this.#watch = watchFd(fd, 'readable', () => this.#read());
-    this.#timer = setInterval(() => this.#read(), LOSS_CHECK_MS).unref();
+    this.#watch = watchFd(fd, 'readable', () => this.#read(false));
+    this.#timer = setInterval(() => this.#read(true), LOSS_CHECK_MS).unref();
   }
 
-  #read(): void {
+  /**
+   * Nothing is lost while there is room, and the room only shrinks until we read: how much was lost has to be
+   * asked only when the ring is found full. (A system call, and not for each handful of events.)
+   */
+  #read(ask: boolean): void {
     if (this.#closed) return;
-    const total = this.#lostTotal(); // before the end is looked up: what is lost later is told later
+    // before the end is looked up: what is lost later is told later
+    const total = ask || this.#wasFull ? this.#lostTotal() : this.#lostReported;
     let position = Number(Atomics.load(this.#consumer, 0));
     const end = Number(Atomics.load(this.#producer, 0));
+    const full = end - position > this.#mask - STEP;
     let count = 0;
     while (position < end && count < BATCH) {
       const at = position & this.#mask;
@@ -86,6 +94,8 @@ export class EventRing {
     Atomics.store(this.#consumer, 0, BigInt(position));
     const lost = position < end ? 0 : total - this.#lostReported;
     this.#lostReported += lost;
+    this.#wasFull = full || (this.#wasFull && position < end);
+    if (this.#wasFull && position >= end) setImmediate(() => this.#read(true));
     if (count || lost) this.#onEvents(this.#batch.subarray(0, count * EVENT_SIZE), count, lost);
   }
 

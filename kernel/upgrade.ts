@@ -48,6 +48,7 @@ const LATE_NS = 20_000_000n;
 const ROUNDS_MAX = 5;
 const SHORT_ROUND_MS = 20;
 const BPF_MAP_TYPE_HASH = 1; // linux/bpf.h
+const BPF_MAP_TYPE_RINGBUF = 27;
 /** Others have their turn after so long. */
 const SLICE_MS = 5;
 
@@ -93,7 +94,8 @@ function sameTypes(map: ObjectMap, object: SpliceObject, fd: number): boolean {
     info.keySize !== map.keySize ||
     info.valueSize !== map.valueSize ||
     info.flags !== map.flags ||
-    info.maxEntries !== map.maxEntries
+    // a ring of any size will do: whoever reads it goes on
+    (info.maxEntries !== map.maxEntries && map.type !== BPF_MAP_TYPE_RINGBUF)
   ) {
     return false;
   }

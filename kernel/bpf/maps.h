@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The maps that are the splice table. Sizes given as 1 are set by the loader from TableSize.
+ * The maps that are the splice table. Sizes given as 1, and that of the ring, are set by the loader from
+ * TableSize.
  *
  *   legs     incoming tuple -> slot    (two a splice; preallocated, so that a packet never allocates)
  *   entries  slot -> record and live numbers

@@ -129,6 +129,7 @@ test('a silent flow that lives is proven and goes on; what is gone is removed in
     log: pino({ enabled: false }),
     active: () => active,
     periodMs: () => PERIOD_MS,
+    commitTimeoutMs: () => 0,
   });
   const began = performance.now();
   prober.start();

@@ -62,7 +62,8 @@ const only = (): RecordView => {
   assert.is(more.length, 0);
   return r;
 };
-const states = (r: RecordView): string => ([0, 1] as const).map((leg) => stateName(r.state(leg))).join(' ');
+const states = (r: RecordView): string =>
+  ([0, 1] as const).map((leg) => stateName(r.state(leg))).join(' ');
 const isHeld = (r: RecordView): boolean => (r.flags & Flag.STANDBY) !== 0;
 
 golden.reset();
