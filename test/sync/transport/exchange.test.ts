@@ -29,12 +29,15 @@ exchange.after.each(async () => {
 
 const KINDS: LinkSettings['kind'][] = ['multicast', 'udp', 'tcp'];
 
+/** A death is noticed within half a second. */
+const TIMING = { helloMs: 100, deadAfterMs: 500 };
+
 for (const kind of KINDS) {
   const start = (node: RemoteNode, family: 4 | 6 = 4) =>
-    node.tell('start', node.name, [linkOf(kind, family, node.name)]);
+    node.tell('start', node.name, [linkOf(kind, family, node.name)], TIMING);
 
   exchange(
-    `${kind}: a third node that joins late gets all, one that leaves holds up nobody`,
+    `${kind}: a third node that joins late gets all; its death holds up nobody`,
     async () => {
       await start(a);
       await start(b);
@@ -45,12 +48,18 @@ for (const kind of KINDS) {
       await c.tell('open', 1000);
       const [{ holds }] = await equal(all, 5000);
       assert.is(holds.c.records, 1000);
-      await c.tell('stop');
+      c.ip('link', 'set', 'eth0', 'down'); // without a good-bye
       await a.tell('open', 5000);
       await a.tell('close', 3000);
-      const [{ holds: after }] = await equal([a, b], 2000);
+      const [{ holds: after }] = await equal([a, b], 3000);
       assert.is(after.c.alive, false);
       assert.is(after.c.records, 1000, 'what it owned is kept for a commit');
+      c.ip('link', 'set', 'eth0', 'up');
+      await equal(all, 5000);
+      await c.tell('stop');
+      await b.tell('open', 100);
+      await equal([a, b], 1000);
+      assert.is((await b.tell('ask', false)).holds.c.alive, false, 'it has said good-bye');
     },
   );
 

@@ -118,24 +118,30 @@ export function layNetworks(): void {
 export async function equal(nodes: readonly RemoteNode[], ms: number): Promise<Answer[]> {
   const end = performance.now() + ms * PATIENCE;
   for (;;) {
-    const answers: Answer[] = [];
-    for (const node of nodes) answers.push(await node.tell('ask'));
-    if (nodes.every((node, at) => holdsAll(nodes, answers, node, at))) return answers;
+    let answers = await askAll(nodes, false);
+    if (holdAll(nodes, answers, 'records')) {
+      answers = await askAll(nodes, true);
+      if (holdAll(nodes, answers, 'digest')) return answers;
+    }
     if (performance.now() > end) assert.unreachable(JSON.stringify(answers, undefined, 1));
     await pause(10);
   }
 }
 
-function holdsAll(
+async function askAll(nodes: readonly RemoteNode[], digests: boolean): Promise<Answer[]> {
+  return Promise.all(nodes.map((node) => node.tell('ask', digests)));
+}
+
+function holdAll(
   nodes: readonly RemoteNode[],
   answers: readonly Answer[],
-  { name }: RemoteNode,
-  at: number,
+  what: 'records' | 'digest',
 ): boolean {
-  if (answers[at].unacknowledged > 0) return false;
-  return nodes.every((other, index) => {
+  return answers.every(({ holds, unacknowledged }, at) => {
+    const others = nodes.map(({ name }, index) => ({ name, owns: answers[index].owns }));
+    others.splice(at, 1);
     return (
-      other.name === name || answers[at].holds[other.name]?.digest === answers[index].owns.digest
+      unacknowledged === 0 && others.every(({ name, owns }) => holds[name]?.[what] === owns[what])
     );
   });
 }

@@ -5,17 +5,21 @@ import { createInterface } from 'node:readline';
 import { clock, random } from '../../../daemon/world.js';
 import { EVENT_SIZE, EventOffset, EventType, State } from '../../../kernel/record/layout.js';
 import { newRecord, nodeId, type RecordView } from '../../../kernel/record/record.js';
+import type { SyncOptions } from '../../../sync/api.js';
 import type { Cache } from '../../../sync/cache.js';
 import { Sync } from '../../../sync/engine.js';
 import { type ClosableLink, openLinks } from '../../../sync/transport/links.js';
 import type { LinkSettings } from '../../../sync/transport/settings.js';
 import { content } from '../world.js';
 
+export type Timing = Pick<SyncOptions, 'helloMs' | 'deadAfterMs'>;
+
 export type Command =
-  | ['start', string, LinkSettings[]]
+  | ['start', string, LinkSettings[], Timing?]
   | ['open', number]
   | ['close', number]
-  | ['ask']
+  /** With digests? They cost as much as thousands of records. */
+  | ['ask', boolean]
   | ['stop'];
 
 export interface Answer {
@@ -47,6 +51,7 @@ class LinkNode {
     readonly name: string,
     readonly link: ClosableLink,
     readonly warnings: readonly string[],
+    timing: Timing = {},
   ) {
     this.sync = new Sync({
       node: nodeId(name),
@@ -63,6 +68,7 @@ class LinkNode {
         notice: (code, message) => this.notices.push(`${code}: ${message}`),
       },
       hashLimit: 131_072,
+      ...timing,
     });
     this.sync.start();
   }
@@ -95,13 +101,13 @@ class LinkNode {
     this.link.close();
   }
 
-  answer(): Answer {
+  answer(digests: boolean): Answer {
     const { sync } = this;
     const holds = sync.peers().map(({ node, name, alive }) => {
-      return [name, { ...holding(sync.external.get(node)), alive }];
+      return [name, { ...holding(sync.external.get(node), digests), alive }];
     });
     return {
-      owns: holding(sync.internal),
+      owns: holding(sync.internal, digests),
       holds: Object.fromEntries(holds),
       unacknowledged: sync.unacknowledged(),
       inSync: sync.inSync,
@@ -122,9 +128,10 @@ class LinkNode {
   }
 }
 
-function holding(cache: Cache | undefined): Holding {
-  const digest = createHash('sha256').update(content(cache).join('\n')).digest('hex');
-  return { records: cache?.size ?? 0, digest };
+function holding(cache: Cache | undefined, withDigest: boolean): Holding {
+  const hash = createHash('sha256');
+  if (withDigest) hash.update(content(cache).join('\n'));
+  return { records: cache?.size ?? 0, digest: withDigest ? hash.digest('hex') : '' };
 }
 
 let node: LinkNode | undefined;
@@ -132,14 +139,14 @@ let node: LinkNode | undefined;
 async function obey([verb, ...args]: Command): Promise<unknown> {
   switch (verb) {
     case 'start': {
-      const [name, settings] = args as [string, LinkSettings[]];
+      const [name, settings, timing] = args as [string, LinkSettings[], Timing?];
       const warnings: string[] = [];
       const link = await openLinks(
         settings,
         (datagram, path) => node?.sync.receive(datagram, path),
         { startMs: 1000, warn: (message) => warnings.push(message) },
       );
-      node = new LinkNode(name, link, warnings);
+      node = new LinkNode(name, link, warnings, timing);
       break;
     }
     case 'open':
@@ -153,7 +160,7 @@ async function obey([verb, ...args]: Command): Promise<unknown> {
       node = undefined;
       return {};
   }
-  return node?.answer();
+  return node?.answer(verb === 'ask' && args[0] === true);
 }
 
 console.log('{}'); // interfaces can be moved to this process now
