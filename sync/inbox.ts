@@ -87,9 +87,7 @@ export class Inbox {
     const { node, members, ownership, paths } = this.#host;
     if (header.sender === node) return this.#ownName(header.incarnation);
     const name = nameIn(datagram);
-    if (name !== undefined && (name.length > NAME_MAX || nodeId(name) !== header.sender)) {
-      return 'name';
-    }
+    if (name !== undefined && !isNameOf(name, header.sender)) return 'name';
     const peer = members.hear(header, versionsIn(datagram));
     if (typeof peer === 'string') return peer;
     if (name !== undefined) peer.name = name;
@@ -201,4 +199,8 @@ export class Inbox {
     this.#host.twin();
     return 'twin';
   }
+}
+
+function isNameOf(name: string, node: number): boolean {
+  return name.length > 0 && name.length <= NAME_MAX && nodeId(name) === node;
 }
