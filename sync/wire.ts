@@ -6,7 +6,7 @@
  * read past the end, and nothing is applied before the whole datagram has been found sound.
  */
 export { checksum } from './wire/checksum.js';
-export { compressible, contextOf, unpack } from './wire/compact.js';
+export { CONTEXTS_MAX, compressible, contextOf, unpack } from './wire/compact.js';
 export { readU64, writeU64 } from './wire/fields.js';
 export {
   HEADER_SIZE,

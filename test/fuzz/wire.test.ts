@@ -3,6 +3,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { RECORD_SIZE } from '../../kernel/record/layout.js';
 import {
+  CONTEXTS_MAX,
   compressible,
   contextOf,
   type Datagram,
@@ -10,6 +11,7 @@ import {
   REJECTIONS,
   type Rejection,
   Segment,
+  Type,
   unpack,
   Writer,
 } from '../../sync/wire.js';
@@ -49,8 +51,17 @@ function placed(octets: Uint8Array, at: number, guard: number): Uint8Array {
   return guarded.subarray(at, at + octets.length);
 }
 
+/** A compact record, in full. */
+function expand(datagram: Datagram, type: number, item: number, words: Uint32Array): void {
+  const { header, view, contexts } = datagram;
+  const context = contexts[contextOf(view, item)];
+  assert.ok(context > 0 && context < item, 'said before');
+  unpack(view, item, type === Segment.RECORD4, context, header.sender, words);
+}
+
 /** All that a datagram says, comparable with another one: records in full, whatever their form. */
-function told({ header, segments, contexts, bytes, view }: Datagram): string[] {
+function told(datagram: Datagram): string[] {
+  const { header, segments, bytes } = datagram;
   const { length: _, nonce: __, ...fields } = header;
   const said = [Object.values(fields).join()];
   const words = new Uint32Array(RECORD_SIZE / 4);
@@ -58,8 +69,7 @@ function told({ header, segments, contexts, bytes, view }: Datagram): string[] {
     if (type === Segment.CONTEXT) continue;
     for (let item = at; item < at + count * size; item += size) {
       if (type === Segment.RECORD4 || type === Segment.RECORD6) {
-        const context = contexts[contextOf(view, item)];
-        unpack(view, item, type === Segment.RECORD4, context, header.sender, words);
+        expand(datagram, type, item, words);
         said.push(`record ${words.join()}`);
       } else {
         said.push(`${type} ${bytes.subarray(item, item + size).join()}`);
@@ -72,14 +82,14 @@ function told({ header, segments, contexts, bytes, view }: Datagram): string[] {
 const writer = new Writer(65_535, false);
 
 /** The same, written by this program. */
-function rewritten({ header, segments, contexts, bytes, view }: Datagram): Uint8Array {
+function rewritten(datagram: Datagram): Uint8Array {
+  const { header, segments, bytes } = datagram;
   const words = new Uint32Array(RECORD_SIZE / 4);
   for (const { type, at, count, size } of segments) {
     if (type === Segment.CONTEXT) continue;
     for (let item = at; item < at + count * size; item += size) {
       if (type === Segment.RECORD4 || type === Segment.RECORD6) {
-        const context = contexts[contextOf(view, item)];
-        unpack(view, item, type === Segment.RECORD4, context, header.sender, words);
+        expand(datagram, type, item, words);
         assert.ok(compressible(words, 0, header.sender));
         assert.ok(writer.compact(words, 0, 0));
       } else {
@@ -103,14 +113,18 @@ function judged(octets: Uint8Array): Rejection | 'taken' {
     assert.ok(REJECTIONS.includes(second) && !JUDGED.includes(second));
     return verdict;
   }
-  for (const { at, count, size } of second.segments) {
+  const { header, segments, contexts } = second;
+  const old = header.version === 1 && header.type !== Type.HELLO;
+  for (const { type, at, count, size } of segments) {
     assert.ok(at + count * size <= octets.length);
+    assert.ok(type <= Segment.KNOWN || !old, 'version 1 has no such segment');
   }
+  assert.ok(contexts.length <= CONTEXTS_MAX);
   const again = parse(rewritten(second), UNCHECKED);
   if (typeof again === 'string') assert.unreachable(`taken, but rejected when rewritten: ${again}`);
   else assert.is(told(again).join('\n'), said);
-  const old = parse(octets, { versionMax: 1, checksums: false });
-  assert.is(typeof old === 'string', second.header.version > 1);
+  const readByOld = parse(octets, { versionMax: 1, checksums: false });
+  assert.is(typeof readByOld !== 'string', header.version === 1);
   return verdict;
 }
 
