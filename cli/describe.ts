@@ -15,9 +15,10 @@ export function describe(s: StatusResult): string[] {
       ['kernel', `${count(table.live)} splices of at most ${count(table.size)}${full(table)}`],
       [
         'caches',
-        `internal ${count(internal.entries)} (ours), external ${count(external.entries)} (of peers), ` +
-          `at most ${count(internal.limit)} each`,
+        `internal ${internal.limit === 0 ? 'not kept' : count(internal.entries)} (ours), external ${count(external.entries)} (of peers), ` +
+          `at most ${count(external.limit)} each`,
       ],
+      ['mode', describeMode(s)],
       ['link', describeLink(s.link)],
       [
         'events',
@@ -75,6 +76,18 @@ function describePath({ name, in_use, fault, unheard_by }: PathStatus): string {
   return unheard_by.length > 0
     ? `${plain(name)} NOT HEARD by ${unheard_by.map(plain).join(' and ')}`
     : `${plain(name)} ${state}`;
+}
+
+const MODE_MEANS: Readonly<Record<string, string>> = {
+  FTFW: 'every change is acknowledged, and what is lost is said again',
+  NOTRACK: 'every change is said once, and what is lost costs a bulk',
+  ALARM: 'every change is said once, and every splice again and again',
+};
+
+function describeMode({ mode, peers }: StatusResult): string {
+  const others = peers.filter((peer) => peer.mode !== mode);
+  const but = others.map((peer) => `; BUT ${plain(peer.name)} is in ${plain(peer.mode)}`);
+  return [`${mode}: ${MODE_MEANS[mode] ?? 'unknown to this splicectl'}`, ...but].join('');
 }
 
 function full({ live, size }: StatusResult['table']): string {

@@ -207,11 +207,8 @@ export class Daemon {
         random,
         link: link.link,
         events: this.syncEvents(datapath),
-        mode: settings.sync.mode,
         hashLimit: settings.hashLimit,
-        resendQueueSize: settings.sync.resendQueueSize,
-        ackWindowSize: settings.sync.ackWindowSize,
-        startupResync: settings.sync.startupResync,
+        ...settings.sync,
       });
       const follower = new Follower(datapath, sync, log);
       const standby = new Standby(datapath, log);
@@ -231,6 +228,7 @@ export class Daemon {
         log,
         failover: () => this.settings.failover,
         purgeTimeoutMs: () => this.settings.sync.purgeTimeoutMs,
+        commitTimeoutMs: () => this.settings.sync.commitTimeoutMs,
         datagrams: () => datagrams,
         holdsAddress: () => watch.here.length > 0,
         roleChanged: () => this.writeTrack(),
@@ -275,6 +273,13 @@ export class Daemon {
         handover,
         report,
         purgeTimeoutMs: () => this.settings.sync.purgeTimeoutMs,
+        mustHaveInternalCache: () => {
+          if (!settings.sync.disableInternalCache) return;
+          throw new DaemonError(
+            'DISABLED',
+            'DisableInternalCache is Yes: what this node owns is in the kernel only; use splicectl dump kernel',
+          );
+        },
         stop: () => {
           log.info('stopping on request; the splices go on');
           void this.stop();
@@ -308,7 +313,9 @@ export class Daemon {
       epochChanged: (epoch) => {
         datapath.epoch = epoch;
       },
-      notice: (code, message) => log.warn({ code }, message),
+      readKernel: () => datapath.table.dump({ announced: true }),
+      notice: (code, message) =>
+        code === 'recovered' ? log.info({ code }, message) : log.warn({ code }, message),
     };
   }
 

@@ -8,6 +8,7 @@ export type DaemonErrorCode =
   | 'TRACK_FILE' // cannot be written
   | 'BUSY' // an operation that excludes this one is under way
   | 'ARGUMENT' // of a request on the control socket
+  | 'DISABLED' // by the configuration
   | 'LATE' // a script's word that the addresses belie
   | 'NOT_OWNER' // hand over what this node does not have
   | 'NO_PEER'; // nobody to hand over to

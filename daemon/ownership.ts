@@ -36,6 +36,8 @@ export interface OwnershipParts {
   readonly log: Log;
   readonly failover: () => FailoverSettings;
   readonly purgeTimeoutMs: () => number;
+  /** What a committed entry gets; 0: what it had. */
+  readonly commitTimeoutMs: () => number;
   /** Datagrams received so far. */
   readonly datagrams: () => number;
   /** A virtual address stands on this node. */
@@ -214,7 +216,7 @@ export class Ownership {
         committed += this.parts.sync.committed(records, results);
         count(results, refused);
       });
-      for (const chunk of this.parts.sync.plan(peer)) {
+      for (const chunk of this.parts.sync.plan(peer, this.parts.commitTimeoutMs())) {
         insertion.put(chunk);
         if (!breath.due) continue;
         insertion.finish(); // a datagram may change what was planned: nothing is under way when one comes

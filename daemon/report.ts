@@ -51,6 +51,7 @@ export class Report {
       node: nodeName,
       id: node,
       role: ownership.role,
+      mode: sync.mode,
       epoch: sync.epoch,
       in_sync: sync.inSync,
       uptime_ms: this.uptime,
@@ -62,7 +63,10 @@ export class Report {
       },
       interfaces: this.parts.interfaces.status,
       table: { live, size: datapath.table.size },
-      internal: { entries: sync.internal.size, limit: sync.internal.limit },
+      internal: {
+        entries: sync.internal.size,
+        limit: settings().sync.disableInternalCache ? 0 : sync.internal.limit,
+      },
       external: { entries: externalSize(sync), limit: hashLimit },
       link: { seal_key: sync.stats().link.seal_key ?? null, paths: sync.paths().map(pathStatus) },
       events_lost: follower.counters.events_lost,
@@ -158,6 +162,11 @@ export class Report {
         'no peer is alive: nobody could take these flows over (is spliced running there, and does multicast pass the link?)',
       );
     }
+    for (const { name, mode } of peers.filter((peer) => peer.mode !== sync.mode)) {
+      warnings.push(
+        `${name} is in mode ${mode} and this node in ${sync.mode}: neither waits for the other; give both the same Mode`,
+      );
+    }
     if (!sync.inSync) {
       warnings.push('not in sync yet: this node should not become active (splicectl request)');
     }
@@ -185,6 +194,7 @@ function peerStatus(peer: PeerInfo): PeerStatus {
   return {
     name: peer.name,
     id: peer.node,
+    mode: peer.mode,
     in_sync: peer.alive && peer.inSync && peer.holdsAll,
     state: peerState(peer),
     unacknowledged: peer.unacknowledged,

@@ -71,6 +71,14 @@ export function syncSettings(sync: Section, problems: Problems): SyncSettings {
     }
   }
   const ms = (name: string, otherwise: number): number => 1000 * options.value(name, otherwise);
+  const uncached = options.value('DisableInternalCache', false);
+  const verify = options.one('VerifyInterval');
+  if (uncached && verify && verify.values[0] !== 0) {
+    problems.add(
+      verify.at,
+      'VerifyInterval: with DisableInternalCache there is nothing to compare',
+    );
+  }
   const settings: SyncSettings = {
     mode,
     resendQueueSize: options.value('ResendQueueSize', 131072),
@@ -78,11 +86,12 @@ export function syncSettings(sync: Section, problems: Problems): SyncSettings {
     purgeTimeoutMs: ms('PurgeTimeout', 60),
     commitTimeoutMs: ms('CommitTimeout', 0),
     startupResync: options.value('StartupResync', true),
-    disableInternalCache: options.value('DisableInternalCache', false),
+    disableInternalCache: uncached,
     disableExternalCache: options.value('DisableExternalCache', false),
     defer: options.value('Defer', false),
     deferTimeoutMs: ms('DeferTimeout', 0.1),
-    verifyIntervalMs: ms('VerifyInterval', 60),
+    // digests are of what is kept
+    verifyIntervalMs: uncached ? 0 : ms('VerifyInterval', 60),
     refreshMs: ms('RefreshTime', 15),
     cacheTimeoutMs: ms('CacheTimeout', 180),
   };

@@ -19,6 +19,8 @@ export interface VerbParts {
   readonly handover: Handover;
   readonly report: Report;
   readonly purgeTimeoutMs: () => number;
+  /** Throws DaemonError where the configuration has none. */
+  readonly mustHaveInternalCache: () => void;
   readonly stop: () => void;
 }
 
@@ -49,6 +51,7 @@ export function handlers(get: () => VerbParts): Handlers {
         }
         return { records };
       }
+      if (what === 'internal') get().mustHaveInternalCache();
       for (const chunk of chunks(get().sync, what)) {
         await reply.records(chunk);
         records += recordCount(chunk);

@@ -43,6 +43,8 @@ export interface StatsSection {
 export interface PeerStatus {
   readonly name: string;
   readonly id: number;
+  /** Of synchronisation, as it says. */
+  readonly mode: string;
   /** It holds all that this node owns, and this node all that it owns. */
   readonly in_sync: boolean;
   /** One or two words of the sync mode: "bulk under way", "silent", ... */
@@ -71,6 +73,8 @@ export interface StatusResult {
   readonly node: string;
   readonly id: number;
   readonly role: Role | 'undecided';
+  /** Of synchronisation: FTFW, NOTRACK or ALARM. */
+  readonly mode: string;
   readonly epoch: number;
   readonly in_sync: boolean;
   readonly uptime_ms: number;
@@ -87,6 +91,7 @@ export interface StatusResult {
     readonly unserved: readonly { readonly name: string; readonly why: string }[];
   };
   readonly table: { readonly live: number; readonly size: number };
+  /** A limit of 0: it is not kept (DisableInternalCache). */
   readonly internal: { readonly entries: number; readonly limit: number };
   readonly external: { readonly entries: number; readonly limit: number };
   readonly link: {

@@ -56,6 +56,7 @@ const STATUS: StatusResult = {
   node: 'lb-a',
   id: 1,
   role: 'primary',
+  mode: 'FTFW',
   epoch: 4,
   in_sync: true,
   uptime_ms: 7_500_000,
@@ -77,6 +78,7 @@ const STATUS: StatusResult = {
     {
       name: 'lb-b',
       id: 2,
+      mode: 'FTFW',
       in_sync: true,
       state: 'in sync',
       unacknowledged: 0,
@@ -98,6 +100,7 @@ guard   off; 17 packets held back so far
 serves  eth0, eth1
 kernel  1,204 splices of at most 131,072 (0 %)
 caches  internal 1,204 (ours), external 0 (of peers), at most 1,048,576 each
+mode    FTFW: every change is acknowledged, and what is lost is said again
 link    multicast eth2 in use, udp eth3 good; sealed by key 2
 events  none lost
 daemon  up 2 h 5 m
@@ -135,7 +138,7 @@ words('status of a backup in trouble says so in its first lines', () => {
         unacknowledged: 2000,
         lag_ms: 1500,
       } as never,
-      { ...peer, name: 'lb-c', in_sync: false, last_heard_ms: null } as never,
+      { ...peer, name: 'lb-c', mode: 'ALARM', in_sync: false, last_heard_ms: null } as never,
     ],
   });
   assert.equal(text.slice(0, 2), [
@@ -154,6 +157,7 @@ words('status of a backup in trouble says so in its first lines', () => {
   assert.match(all, 'handing over: no new connections');
   assert.match(all, 'NO       2,000 records, 1.5 s');
   assert.match(all, 'never');
+  assert.match(all, 'said again; BUT lb-c is in ALARM');
   assert.match(describe({ ...STATUS, in_sync: false })[0] as string, 'NOT IN SYNC: this node does');
   assert.match(describe({ ...STATUS, peers: [] })[0] as string, 'ALONE: nothing is replicated');
 });
