@@ -7,7 +7,7 @@ import { RecordOffset } from '../kernel/record/layout.js';
 /** Octets of an identity, in the order in which a record begins: id, incarnation, origin. */
 export const IDENTITY_SIZE = RecordOffset.origin + 4;
 export const IDENTITY_WORDS = IDENTITY_SIZE / 4;
-const LINE_BITS = 3;
+const LINE_BITS = 4;
 const LINE_MASK = (1 << LINE_BITS) - 1;
 
 /** One identity, loaded to be looked up. Meant to be reused: no object for each record. */
@@ -65,7 +65,7 @@ export class Identity {
 
   /**
    * Multiply and fold, as murmur3 ends: every bit has to move, since ids count up by one. But the last
-   * three bits stay, so that eight splices born in a row stand in one line of an index (64 octets):
+   * four bits stay, so that 16 splices born in a row stand in one line of an index (64 octets):
    * what comes in the order of birth, as births, bulks and take-overs do, waits for memory less often.
    */
   #rehash(): this {
@@ -80,71 +80,107 @@ export class Identity {
   }
 }
 
+/** Chains of an index that holds next to nothing. */
+const CHAINS_MIN = 16;
+
 /**
- * Open addressing with linear probing, at most half full; deletion shifts the run back, so there are
- * no graves to clean. The whole hash stands beside the slot: a probe that does not match costs no
- * look into the slab.
+ * Slots of a slab by identity: chains, as many as there are slots in them. Their number grows by one
+ * with each slot that comes, and then one chain is split in two (linear hashing), so it never has to
+ * be copied, nobody waits for that, and it takes memory and cache lines only for what is in it.
  */
 export class Index {
   readonly #slab: Uint32Array;
   readonly #stride: number;
-  readonly #mask: number;
-  /** Pairs: hash, slot + 1 (0: empty). */
-  readonly #cells: Uint32Array;
+  /** First slot + 1 of each chain; 0: empty. */
+  readonly #heads: Uint32Array;
+  /** Pairs by slot: the whole hash, and the next slot of its chain + 1. */
+  readonly #links: Uint32Array;
+  #size = 0;
+  /** Power of two. Chains below #split have been split in this round: there are #round + #split. */
+  #round = CHAINS_MIN;
+  #split = 0;
 
   /** @param stride words of a slot of the slab */
   constructor(slab: Uint32Array, stride: number, limit: number) {
-    let cells = 16;
-    while (cells < 2 * limit) cells *= 2;
+    let chains = CHAINS_MIN;
+    while (chains < limit) chains *= 2;
     this.#slab = slab;
     this.#stride = stride;
-    this.#mask = cells - 1;
-    this.#cells = new Uint32Array(2 * cells);
+    this.#heads = new Uint32Array(chains);
+    this.#links = new Uint32Array(2 * limit);
   }
 
   /** The slot, or -1. */
   find(key: Identity): number {
-    const cell = this.#cellOf(key);
-    return cell < 0 ? -1 : this.#cells[2 * cell + 1] - 1;
+    const { hash } = key;
+    for (let at = this.#heads[this.#home(hash)]; at !== 0; at = this.#next(at - 1)) {
+      if (this.#links[2 * at - 2] !== hash) continue;
+      if (key.equals(this.#slab, (at - 1) * this.#stride)) return at - 1;
+    }
+    return -1;
   }
 
-  /** The identity must not be there yet, and fewer than `limit` are. */
+  /** The identity must not be there yet, nor the slot. */
   insert(key: Identity, slot: number): void {
-    let cell = key.hash & this.#mask;
-    while (this.#cells[2 * cell + 1]) cell = (cell + 1) & this.#mask;
-    this.#cells[2 * cell] = key.hash;
-    this.#cells[2 * cell + 1] = slot + 1;
+    if (++this.#size > this.#round + this.#split) this.#grow();
+    const home = this.#home(key.hash);
+    this.#links[2 * slot] = key.hash;
+    this.#links[2 * slot + 1] = this.#heads[home];
+    this.#heads[home] = slot + 1;
   }
 
   remove(key: Identity): void {
-    let hole = this.#cellOf(key);
-    if (hole < 0) return;
-    for (let next = (hole + 1) & this.#mask; this.#cells[2 * next + 1]; ) {
-      // a cell may move back to the hole unless its home lies between the hole and itself
-      const home = this.#cells[2 * next] & this.#mask;
-      if (((next - home) & this.#mask) >= ((next - hole) & this.#mask)) {
-        this.#cells[2 * hole] = this.#cells[2 * next];
-        this.#cells[2 * hole + 1] = this.#cells[2 * next + 1];
-        hole = next;
-      }
-      next = (next + 1) & this.#mask;
+    const slot = this.find(key);
+    if (slot < 0) return;
+    this.#size--;
+    const home = this.#home(key.hash);
+    if (this.#heads[home] === slot + 1) {
+      this.#heads[home] = this.#next(slot);
+      return;
     }
-    this.#cells[2 * hole + 1] = 0;
+    let before = this.#heads[home] - 1;
+    while (this.#next(before) !== slot + 1) before = this.#next(before) - 1;
+    this.#links[2 * before + 1] = this.#next(slot);
   }
 
   clear(): void {
-    this.#cells.fill(0);
+    this.#heads.fill(0, 0, this.#round + this.#split);
+    this.#size = 0;
+    this.#round = CHAINS_MIN;
+    this.#split = 0;
   }
 
-  #cellOf(key: Identity): number {
-    let cell = key.hash & this.#mask;
-    for (;;) {
-      const slot = this.#cells[2 * cell + 1];
-      if (slot === 0) return -1;
-      const at = (slot - 1) * this.#stride;
-      if (this.#cells[2 * cell] === key.hash && key.equals(this.#slab, at)) return cell;
-      cell = (cell + 1) & this.#mask;
+  #next(slot: number): number {
+    return this.#links[2 * slot + 1];
+  }
+
+  #home(hash: number): number {
+    const at = hash & (2 * this.#round - 1);
+    return at < this.#round + this.#split ? at : at & (this.#round - 1);
+  }
+
+  /** One more chain, with what belongs there of the one that is split. */
+  #grow(): void {
+    const bit = this.#round;
+    let stay = 0;
+    let leave = 0;
+    for (let at = this.#heads[this.#split]; at !== 0; ) {
+      const link = 2 * at - 2;
+      const after = this.#links[link + 1];
+      if (this.#links[link] & bit) {
+        this.#links[link + 1] = leave;
+        leave = at;
+      } else {
+        this.#links[link + 1] = stay;
+        stay = at;
+      }
+      at = after;
     }
+    this.#heads[this.#split] = stay;
+    this.#heads[this.#split + bit] = leave;
+    if (++this.#split < bit) return;
+    this.#round *= 2;
+    this.#split = 0;
   }
 }
 
