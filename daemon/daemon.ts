@@ -23,6 +23,7 @@ import { Report } from './report.js';
 import { Standby } from './standby.js';
 import { TrackFile } from './track.js';
 import { handlers, type VerbParts } from './verbs.js';
+import { warmUp } from './warmup.js';
 import { AddressWatch } from './watch.js';
 import { clock, incarnationNow, random } from './world.js';
 
@@ -80,6 +81,7 @@ export class Daemon {
       },
       datapath.adopted ? 'ready, with the table that was there' : 'ready, with a new table',
     );
+    void warmUp(sync.mode, () => this.stopping);
   }
 
   /** The datapath and its splices go on. */
