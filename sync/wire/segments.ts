@@ -38,6 +38,8 @@ export const Segment = {
   KNOWN: 8,
   /** HELLO: the lowest and the highest version that the sender speaks. */
   VERSIONS: 9,
+  /** HELLO: mode of synchronisation of the sender, ASCII; none: FTFW. */
+  MODE: 10,
   /** HELLO: the path that it has come by at the sender, how many it has, number of the HELLO. */
   PATH: 11,
   /** HELLO: node id, and on which of its paths that node is heard: bit 0 for path 0. */
@@ -48,8 +50,6 @@ export const Segment = {
   RECORD4: 14,
   /** A record in the compact form. */
   RECORD6: 15,
-  /** HELLO: mode of synchronisation of the sender, ASCII; none: FTFW. */
-  MODE: 10,
 } as const;
 
 /** Inside a GONE item: the claim under which the splice has ended. */

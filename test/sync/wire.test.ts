@@ -3,9 +3,12 @@ import { readFileSync } from 'node:fs';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { RECORD_SIZE, RecordOffset } from '../../kernel/record/layout.js';
+import { HEADER } from '../../sync/wire/header.js';
+import { RULES } from '../../sync/wire/segments.js';
 import {
   checksum,
   HEADER_SIZE,
+  HeaderFlag,
   NONCE_AT,
   parse,
   REJECTIONS,
@@ -212,11 +215,70 @@ wire('another node under the same name is told apart from an echo', () => {
   assert.is(a.engine.peers().length, 0);
 });
 
-wire('the document names every rejection, type and segment', () => {
-  const text = readFileSync(new URL('../../docs/wire.md', import.meta.url), 'utf8');
-  for (const name of [...REJECTIONS, ...Object.keys(Type), ...Object.keys(Segment)]) {
-    assert.ok(text.includes(`\`${name}\``), `docs/wire.md does not mention ${name}`);
+const DOCUMENT = readFileSync(new URL('../../docs/wire.md', import.meta.url), 'utf8');
+
+/** The cells of each row of the document's tables that begins with this. */
+function rows(begin: RegExp): string[][] {
+  return DOCUMENT.split('\n')
+    .filter((line) => line.startsWith('| '))
+    .map((line) =>
+      line
+        .slice(2, -1)
+        .split('|')
+        .map((cell) => cell.trim()),
+    )
+    .filter(([first]) => begin.test(first));
+}
+
+const named = (cell: string) => [...cell.matchAll(/`([A-Z0-9_]+)`/g)].map((found) => found[1]);
+
+wire('the document draws the header as it is', () => {
+  const drawing = DOCUMENT.split('```')[1];
+  const drawn = [...drawing.matchAll(/\|\s+(\d+)$/gm)].map((found) => Number(found[1]));
+  const begins = Object.values(HEADER).map(({ at }) => at - (at % 4));
+  assert.equal(drawn, [...new Set([...begins, HEADER_SIZE])]);
+});
+
+wire('the document has each segment with its number and size, and no other', () => {
+  const documented = rows(/^\d+$/).filter((row) => row.length === 4);
+  const expected = Object.entries(Segment).map(([name, number]) => [
+    number,
+    name,
+    RULES[number].size,
+  ]);
+  assert.equal(
+    documented.map(([number, name, size]) => [Number(number), named(name)[0], Number(size)]),
+    expected.sort(([a], [b]) => Number(a) - Number(b)),
+  );
+});
+
+wire('the document says which datagram carries what, and since which version', () => {
+  for (const [name, type] of Object.entries(Type)) {
+    const [row] = rows(/^\d+$/).filter(
+      ([number, what]) => Number(number) === type && named(what)[0] === name,
+    );
+    assert.ok(row, `no row for ${name}`);
+    const carried = Object.entries(Segment).filter(([, number]) =>
+      RULES[number].within.includes(type),
+    );
+    assert.equal(named(row[4]).sort(), carried.map(([segment]) => segment).sort(), name);
   }
+  for (const number of Object.values(Segment)) {
+    assert.is(RULES[number].since ?? 1, number < Segment.VERSIONS ? 1 : 2);
+  }
+  assert.equal(
+    rows(/^\d$/)
+      .filter((row) => row.length === 2)
+      .map(([version]) => Number(version)),
+    Array.from({ length: WIRE_VERSION }, (_, version) => version + 1),
+  );
+});
+
+wire('the document has each flag and each rejection, and no other', () => {
+  const flags = rows(/^0x/).map(([flag]) => Number(flag));
+  assert.equal(flags, Object.values(HeaderFlag));
+  const rejections = rows(/^`[a-z_]+`$/).map(([name]) => name.slice(1, -1));
+  assert.equal(rejections.sort(), [...REJECTIONS].sort());
 });
 
 wire.run();
