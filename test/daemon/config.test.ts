@@ -1,6 +1,6 @@
 // spliced.conf: what the daemon makes of it, and where it says that an error is.
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -9,8 +9,9 @@ import * as assert from 'uvu/assert';
 import { ConfigError } from '../../config/index.js';
 import { loadSettings } from '../../daemon/config.js';
 
-const SAMPLE = fileURLToPath(new URL('../../etc/spliced.conf', import.meta.url));
-const MAIN = fileURLToPath(new URL('../../daemon/main.ts', import.meta.url));
+const path = (name: string): string => fileURLToPath(new URL(`../../${name}`, import.meta.url));
+const SAMPLE = path('etc/spliced.conf');
+const MAIN = path('daemon/main.ts');
 const directory = mkdtempSync(join(tmpdir(), 'spliced-config-'));
 const file = join(directory, 'a.conf');
 
@@ -62,7 +63,7 @@ const settings = suite('settings');
 settings('the sample is good, and its commented values are the defaults', () => {
   const sample = loadSettings(SAMPLE);
   assert.equal(sample.sync, DEFAULTS);
-  assert.equal(sample.links, [{ ...LINK, sendBuffer: 1249280, receiveBuffer: 1249280 }]);
+  assert.equal(sample.links, [{ ...LINK, sendBuffer: 1249280, receiveBuffer: 8388608 }]);
   assert.is(sample.keyFile, undefined);
   assert.equal(sample.kernel.interfaces, ['eth0', 'eth1']);
   assert.is(sample.kernel.tableSize, 131072);
@@ -70,6 +71,39 @@ settings('the sample is good, and its commented values are the defaults', () => 
   assert.equal(sample.failover.virtualAddresses, ['192.0.2.100']);
   assert.is(sample.socketPath, '/run/spliced/spliced.ctl');
   assert.is(sample.logFile, undefined);
+});
+
+settings('a sample for each mode, whose commented values are the defaults', () => {
+  const modes = {
+    'spliced.conf': 'FTFW',
+    'spliced-notrack.conf': 'NOTRACK',
+    'spliced-alarm.conf': 'ALARM',
+  };
+  const files = readdirSync(path('etc')).filter((name) => name.startsWith('spliced'));
+  assert.equal(files.sort(), Object.keys(modes).sort());
+  for (const [name, mode] of Object.entries(modes)) {
+    const text = readFileSync(path(`etc/${name}`), 'utf8');
+    assert.equal(loadSettings(path(`etc/${name}`)).sync, { ...DEFAULTS, mode }, name);
+    // as if the operator had taken the comments away, where a default can be written down
+    const shown = text.replace(/^( *)# ([A-Z]\w+ (?!180 )[\w.]+)( {2}.*)?$/gm, '$1$2');
+    assert.ok(shown.length < text.length);
+    writeFileSync(file, shown.replace(/^.*(IPv4_interface|Cgroup|KeyFile).*$/gm, ''));
+    assert.equal(loadSettings(file).sync, { ...DEFAULTS, mode }, name);
+  }
+});
+
+settings('every example of the documents is good', () => {
+  let examples = 0;
+  for (const name of readdirSync(path('docs')).filter((each) => each.endsWith('.md'))) {
+    for (const [, text] of readFileSync(path(`docs/${name}`), 'utf8').matchAll(
+      /```conf\n(.*?)```/gs,
+    )) {
+      writeFileSync(file, /^Kernel/m.test(text) ? text : `${text}Kernel { Interface eth0 }\n`);
+      assert.ok(loadSettings(file), name);
+      examples++;
+    }
+  }
+  assert.ok(examples >= 3, `${examples} examples`);
 });
 
 settings('every directive of a full file arrives', () => {
@@ -214,6 +248,15 @@ General { NodeName a }
     'F:2:49: RefreshTime is no option of Mode NOTRACK: only ALARM says everything again',
   ],
   [
+    'what is kept nowhere cannot be compared',
+    `Sync { Mode NOTRACK { DisableInternalCache Yes VerifyInterval 5 }
+  Multicast { Interface eth2 } }
+Kernel { Interface eth0 Cgroup /c }
+General { NodeName a }
+`,
+    'F:1:48: VerifyInterval: with DisableInternalCache there is nothing to compare',
+  ],
+  [
     'a cache time-out that a single loss would exceed',
     `Sync { Mode ALARM { RefreshTime 60 CacheTimeout 100 }
   Multicast { Interface eth2 } }
@@ -306,9 +349,11 @@ function spliced(...args: string[]): { status: number | null; out: string; err: 
 }
 
 program('says that a good file is good, and exits 0', () => {
-  writeFileSync(file, GOOD);
-  const { status, out, err } = spliced('-t', '-C', file);
-  assert.equal([status, out, err], [0, `${file}: the configuration is good\n`, '']);
+  for (const name of ['spliced', 'spliced-notrack', 'spliced-alarm']) {
+    const sample = path(`etc/${name}.conf`);
+    const { status, out, err } = spliced('-t', '-C', sample);
+    assert.equal([status, out, err], [0, `${sample}: the configuration is good\n`, '']);
+  }
 });
 
 program('tells every problem on standard error, and exits 2', () => {
