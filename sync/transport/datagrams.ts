@@ -95,15 +95,7 @@ export class DatagramPath<Settings extends MulticastSettings | UdpSettings> impl
       return false;
     }
     let taken = false;
-    let failed = false;
-    for (const outlet of this.#opened.outlets) {
-      const outcome = outlet.send(datagram);
-      if (outcome !== undefined) this.#count(outcome, datagram.length);
-      if (outcome === undefined || outcome === 'sent') taken = true;
-      failed ||= outcome === 'send_errors';
-    }
-    // rtnetlink will say so too, a moment later
-    if (failed && performance.now() - this.#lookedAt >= LOOK_MS) this.look();
+    for (const outlet of this.#opened.outlets) taken = outlet.send(datagram) || taken;
     return taken;
   }
 
@@ -142,7 +134,7 @@ export class DatagramPath<Settings extends MulticastSettings | UdpSettings> impl
         const socket = create().buffer('send', sendBuffer);
         this.#kind.speak(socket, this.#settings, place);
         socket.bind(place.address, 0, place.index).connect(address, port, place.index);
-        return new Outlet(socket, (outcome, octets) => this.#count(outcome, octets));
+        return new Outlet(socket, (...done) => this.#done(...done));
       });
       receiver.receive(
         (batch) => this.#take(batch),
@@ -173,13 +165,17 @@ export class DatagramPath<Settings extends MulticastSettings | UdpSettings> impl
     }
   }
 
-  #count(outcome: Outcome, octets: number): void {
-    if (outcome !== 'sent') {
-      this.#counts[outcome]++;
+  #done(outcome: Outcome, datagrams: number, octets: number): void {
+    if (outcome === 'sent') {
+      this.#counts.datagrams_sent += datagrams;
+      this.#counts.octets_sent += octets;
       return;
     }
-    this.#counts.datagrams_sent++;
-    this.#counts.octets_sent += octets;
+    this.#counts[outcome] += datagrams;
+    if (outcome !== 'send_errors' || performance.now() - this.#lookedAt < LOOK_MS) return;
+    // rtnetlink will say so too, a moment later; not now: this socket is in use
+    this.#lookedAt = performance.now();
+    setImmediate(() => this.look());
   }
 
   #shut(): void {

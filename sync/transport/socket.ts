@@ -17,6 +17,8 @@ const SO_REUSEADDR = 2;
 const SO_MEMINFO = 55;
 const IPPROTO_IPV6 = 41;
 const IPV6_V6ONLY = 26;
+const IPPROTO_UDP = 17;
+const UDP_SEGMENT = 103;
 const MSG_DONTWAIT = 0x40;
 /** Within struct sockaddr_in6: the interface of a link-local address. */
 const SCOPE_ID = 24;
@@ -45,6 +47,7 @@ export function linkAddress(address: string, port: number, index: number): Buffe
 export class UdpSocket {
   readonly #fd: number;
   #watch: Watch | undefined;
+  #segment = 0;
 
   /** @throws SyncError SOCKET */
   constructor(family: 4 | 6) {
@@ -83,6 +86,18 @@ export class UdpSocket {
   buffer(which: 'send' | 'receive', octets: number): this {
     setBuffer(this.#fd, which, octets);
     return this;
+  }
+
+  /**
+   * What is sent next is to be cut into datagrams of so many octets; or, when it is one, so large, is
+   * not to be cut. @returns 0 or the errno
+   */
+  segments(octets: number, cut: boolean): number {
+    if (cut ? octets === this.#segment : this.#segment === 0 || octets <= this.#segment) return 0;
+    const segment = cut ? octets : 0;
+    const error = this.option(IPPROTO_UDP, UDP_SEGMENT, segment);
+    if (error === 0) this.#segment = segment;
+    return error;
   }
 
   /** To whom it is connected. @returns 0 or the errno */

@@ -66,7 +66,7 @@ export class Stream {
     const size = LENGTH_SIZE + datagram.length;
     if (this.pending + size > QUEUE_MAX) return 'queue_full';
     if (this.#staged + size > STAGE_SIZE) this.#flush();
-    if (this.#staged === 0) process.nextTick(() => this.#flush());
+    if (this.#staged === 0) setImmediate(() => this.#flush());
     this.#stage.writeUInt32LE(datagram.length, this.#staged);
     this.#stage.set(datagram, this.#staged + LENGTH_SIZE);
     this.#staged += size;

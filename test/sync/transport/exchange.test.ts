@@ -41,16 +41,16 @@ for (const kind of KINDS) {
     async () => {
       await start(a);
       await start(b);
-      await a.tell('open', 10_000);
-      await b.tell('open', 10_000);
+      await a.tell('open', 4000);
+      await b.tell('open', 4000);
       await equal([a, b], 5000);
       await start(c);
       await c.tell('open', 1000);
       const [{ holds }] = await equal(all, 5000);
       assert.is(holds.c.records, 1000);
       c.ip('link', 'set', 'eth0', 'down'); // without a good-bye
-      await a.tell('open', 5000);
-      await a.tell('close', 3000);
+      await a.tell('open', 2000);
+      await a.tell('close', 1000);
       const [{ holds: after }] = await equal([a, b], 3000);
       assert.is(after.c.alive, false);
       assert.is(after.c.records, 1000, 'what it owned is kept for a commit');
