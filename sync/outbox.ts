@@ -194,7 +194,12 @@ export class Outbox {
     path?: number,
   ): void {
     const datagram = writer.finish({
-      ...fields,
+      type: fields.type,
+      version: fields.version,
+      flags: fields.flags ?? 0,
+      receiver: fields.receiver ?? 0,
+      receiverIncarnation: fields.receiverIncarnation ?? 0,
+      ack: fields.ack ?? 0,
       sender: this.#sender.node,
       incarnation: this.#sender.incarnation(),
       sequence: this.#sequence,

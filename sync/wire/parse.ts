@@ -3,14 +3,14 @@ import { checksum } from './checksum.js';
 import {
   checkFields,
   checkHeader,
-  HEADER_FIELDS,
   HEADER_SIZE,
   type Header,
+  readHeader,
   Type,
   WIRE_VERSION,
 } from './header.js';
 import type { Rejection } from './rejections.js';
-import { RULES, SEGMENT_SIZE, Segment } from './segments.js';
+import { RULES, SEGMENT_SIZE, Segment, type SegmentRule } from './segments.js';
 
 export interface SegmentView {
   readonly type: number;
@@ -40,6 +40,22 @@ export interface Reading {
   readonly checksums: boolean;
 }
 
+/** The rules by type, all of one shape. */
+interface Reader {
+  readonly size: number;
+  /** Bit per type of datagram that may carry it. */
+  readonly within: number;
+  readonly since: number;
+  readonly check: SegmentRule['check'] | undefined;
+}
+
+const READERS: (Reader | undefined)[] = Array.from({ length: 256 }, (_, type) => {
+  const rule = RULES[type];
+  if (rule === undefined) return undefined;
+  const { size, since = 1, check } = rule;
+  return { size, within: rule.within.reduce((bits, of) => bits | (1 << of), 0), since, check };
+});
+
 const LATEST: Reading = { versionMax: WIRE_VERSION, checksums: true };
 
 /** The datagram, sound from end to end, or why not. */
@@ -47,8 +63,7 @@ export function parse(bytes: Uint8Array, reading: Reading = LATEST): Datagram | 
   const { versionMax } = reading;
   if (bytes.byteLength < HEADER_SIZE) return 'short';
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const header = {} as Header;
-  for (const [name, field] of HEADER_FIELDS) header[name] = field.read(view, field.at);
+  const header = readHeader(view);
   const wrong =
     checkHeader(header, bytes.byteLength, versionMax) ??
     (reading.checksums ? checkChecksum(header, bytes) : undefined) ??
@@ -74,17 +89,18 @@ function walk(datagram: Datagram, version: number): Rejection | undefined {
     const octets = view.getUint16(at + 2, true);
     at += SEGMENT_SIZE;
     if (octets > bytes.byteLength - at) return 'segment';
-    const rule = RULES[type];
-    if (rule === undefined || (rule.since ?? 1) > version) {
+    const reader = READERS[type];
+    if (reader === undefined || reader.since > version) {
       datagram.unknown++;
     } else {
-      if (octets !== count * rule.size) return 'segment';
-      if (!rule.within.includes(header.type)) return 'segment_place';
-      for (let item = 0; rule.check && item < count; item++) {
-        const fault = rule.check(datagram, at + item * rule.size);
+      const { size, check } = reader;
+      if (octets !== count * size) return 'segment';
+      if ((reader.within & (1 << header.type)) === 0) return 'segment_place';
+      for (let item = 0; check && item < count; item++) {
+        const fault = check(datagram, at + item * size);
         if (fault) return fault;
       }
-      datagram.segments.push({ type, count, at, size: rule.size });
+      datagram.segments.push({ type, count, at, size });
     }
     at += octets;
   }

@@ -1,7 +1,6 @@
 import { checksum } from './checksum.js';
 import { bothIpv4, CONTEXT_SIZE, Contexts, pack } from './compact.js';
 import {
-  HEADER_FIELDS,
   HEADER_SIZE,
   HELLO_VERSION,
   type Header,
@@ -9,6 +8,7 @@ import {
   NONCE_AT,
   Type,
   WIRE_VERSION,
+  writeHeader,
 } from './header.js';
 import { RULES, SEGMENT_SIZE, Segment } from './segments.js';
 
@@ -85,15 +85,24 @@ export class Writer {
 
   /** The finished datagram, valid until the next item is written. */
   finish(fields: Partial<Header> & { type: number; sender: number }): Uint8Array {
-    const header: Partial<Header> = {
-      version: fields.type === Type.HELLO ? HELLO_VERSION : WIRE_VERSION,
-      ...fields,
+    writeHeader(this.view, {
       magic: MAGIC,
+      version: fields.version ?? (fields.type === Type.HELLO ? HELLO_VERSION : WIRE_VERSION),
+      type: fields.type,
+      flags: fields.flags ?? 0,
+      key: fields.key ?? 0,
+      sender: fields.sender,
+      receiver: fields.receiver ?? 0,
+      incarnation: fields.incarnation ?? 0,
+      receiverIncarnation: fields.receiverIncarnation ?? 0,
+      sequence: fields.sequence ?? 0,
+      oldest: fields.oldest ?? 0,
+      ack: fields.ack ?? 0,
+      epoch: fields.epoch ?? 0,
       length: this.#at - HEADER_SIZE,
-    };
-    for (const [name, field] of HEADER_FIELDS) {
-      field.write(this.view, field.at, header[name] ?? 0);
-    }
+      reserved: fields.reserved ?? 0,
+      nonce: fields.nonce ?? 0,
+    });
     const datagram = this.bytes.subarray(0, this.#at);
     if (this.#checksums) this.view.setUint32(NONCE_AT, checksum(datagram), true);
     this.#at = HEADER_SIZE;
