@@ -1,5 +1,6 @@
 // Links between addresses of the loopback interface of a namespace: what they refuse, and count.
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { connect, createServer, type Socket } from 'node:net';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -98,6 +99,18 @@ async function code(settings: LinkSettings): Promise<string> {
     return error instanceof SyncError ? error.code : String(error);
   }
 }
+
+links('every counter of a link is in the document', async () => {
+  const text = readFileSync(new URL('../../../docs/links.md', import.meta.url), 'utf8');
+  const settings = [multicast, udp('127.0.0.1', '127.0.0.2'), tcp('127.0.0.1', '127.0.0.2')];
+  const { link } = await open(...settings);
+  const names = Object.keys(link.stats()).map((name) => name.replace(/^\S+ \S+ /, ''));
+  assert.ok(names.length > 30);
+  assert.equal(
+    names.filter((name) => !text.includes(`\`${name}\``)),
+    [],
+  );
+});
 
 links('what keeps the only link from opening is named', async () => {
   assert.is(await code({ ...multicast, interface: 'nowhere0' }), 'INTERFACE');
