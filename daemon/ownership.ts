@@ -217,8 +217,9 @@ export class Ownership {
         count(results, refused);
       });
       for (const chunk of this.parts.sync.plan(peer, this.parts.commitTimeoutMs())) {
-        insertion.put(chunk);
-        if (!breath.due) continue;
+        const last = breath.due;
+        insertion.put(chunk, last);
+        if (!last) continue;
         insertion.finish(); // a datagram may change what was planned: nothing is under way when one comes
         await breath.take();
       }

@@ -25,14 +25,18 @@ export class Insertion {
     this.#free = [...batches];
     this.#start = start;
     this.#inserted = inserted;
-    this.#beside = Math.min(batches.length, availableParallelism()) - 1;
+    const processors = availableParallelism();
+    this.#beside = processors > 1 ? Math.min(batches.length - 1, processors) : 0;
   }
 
-  /** At most BATCH_ITEMS records, which stay as they are. May call back about these, and about earlier ones. */
-  put(records: Uint8Array): void {
+  /**
+   * At most BATCH_ITEMS records, which stay as they are. May call back about these, and about earlier ones.
+   * @param last finish() comes next: the caller does these itself while the others come to their end
+   */
+  put(records: Uint8Array, last = false): void {
     const batch = this.#free.pop();
     if (!batch) throw new RangeError('every batch is under way');
-    this.#start(batch, records, this.#underWay.size < this.#beside);
+    this.#start(batch, records, !last && this.#underWay.size < this.#beside);
     this.#underWay.set(batch, records);
     for (const one of this.#underWay.keys()) if (one.done) this.#take(one);
   }

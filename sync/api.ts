@@ -183,7 +183,7 @@ export interface SyncEngine {
   /**
    * What a commit would insert into the kernel: chunks of at most 512 × 152 bytes, owned by this
    * node, with an epoch one above the highest seen. Insert each chunk without events and hand it
-   * back to `committed` with the results, in the same turn.
+   * back to `committed` with the results, in the same turn; its memory is the plan's again then.
    * @param node only what this peer owns; default all
    * @param timeoutMs above 0: what remains to each, whatever its owner has said of it
    */

@@ -48,6 +48,12 @@ export interface OwnershipHost {
   born(bytes: Uint8Array, at: number): void;
 }
 
+/** A chunk of a commit, and the slots of its records. */
+interface Planned {
+  readonly chunk: Uint8Array;
+  readonly slots: Uint32Array;
+}
+
 export class Ownership {
   readonly internal: Cache;
   readonly tombstones: Tombstones;
@@ -55,7 +61,9 @@ export class Ownership {
   readonly #store: Store;
   readonly #key = new Identity();
   /** Of each chunk of a plan: the slots of its records. */
-  readonly #planned = new WeakMap<ArrayBufferLike, Uint32Array>();
+  readonly #planned = new WeakMap<ArrayBufferLike, Planned>();
+  /** Chunks that have come back, for the next ones: memory of their size troubles the garbage collector. */
+  readonly #spare: Planned[] = [];
   #epoch = 0;
   #resyncing = false;
   /** Epoch of the strongest claim that this node has said. */
@@ -220,9 +228,12 @@ export class Ownership {
           epoch = this.#epoch + 1;
           this.noteEpoch(epoch);
         }
-        const chunk = new Uint8Array(CHUNK_RECORDS * RECORD_SIZE);
+        const planned = this.#spare.pop() ?? {
+          chunk: new Uint8Array(CHUNK_RECORDS * RECORD_SIZE),
+          slots: new Uint32Array(CHUNK_RECORDS),
+        };
+        const { chunk, slots } = planned;
         const view = new DataView(chunk.buffer);
-        const slots = new Uint32Array(CHUNK_RECORDS);
         const now = this.#store.now();
         let count = 0;
         for (; slot < cache.top && count < CHUNK_RECORDS; slot++) {
@@ -235,7 +246,7 @@ export class Ownership {
           slots[count++] = slot;
         }
         if (count === 0) continue;
-        this.#planned.set(chunk.buffer, slots);
+        this.#planned.set(chunk.buffer, planned);
         yield chunk.subarray(0, count * RECORD_SIZE);
       }
     }
@@ -244,7 +255,8 @@ export class Ownership {
   /** What became of a chunk of the plan. Returns how many are ours now. */
   committed(records: Uint8Array, results: Uint32Array): number {
     const view = new DataView(records.buffer, records.byteOffset, records.byteLength);
-    const slots = this.#planned.get(records.buffer);
+    const planned = this.#planned.get(records.buffer);
+    const slots = planned?.slots;
     const now = this.#store.now();
     let room = this.#host.room();
     let ours = 0;
@@ -263,6 +275,7 @@ export class Ownership {
       else this.counts.commit_invalid++;
     }
     this.counts.committed += ours;
+    if (planned && this.#planned.delete(records.buffer)) this.#spare.push(planned);
     return ours;
   }
 

@@ -187,18 +187,15 @@ static __noinline __u32 insert_contested(const struct splice_record *r, bool eve
 	return inserted(e, r, events);
 }
 
-/*
- * As a rule both tuples are free and a slot is at hand. The look-up of the first tells what is there
- * already from what is new; the second is not looked up, since it is known taken when it cannot be put in.
- */
-static __always_inline __u32 insert(const struct splice_record *r, bool events)
+/* As a rule both tuples are free, as was seen a moment ago, and a slot is at hand. */
+static __always_inline __u32 insert(const struct splice_record *r, bool free, bool events)
 {
 	struct splice_entry *e;
 	__u32 slot;
 
 	if (!record_valid(r))
 		return SPLICE_INVALID;
-	if (bpf_map_lookup_elem(&legs, &r->tuple[0]) || bpf_map_pop_elem(&free_slots, &slot))
+	if (!free || bpf_map_pop_elem(&free_slots, &slot))
 		return insert_contested(r, events);
 	e = entry_zeroed(&slot);
 	if (!e)
@@ -228,6 +225,33 @@ static __always_inline __u32 operate_on_record(const struct splice_record *r, __
 	return done ? SPLICE_OK : SPLICE_NOT_FOUND;
 }
 
+/*
+ * Look at what the records of a batch will need, before anything is done. In a large table each look-up waits
+ * for memory; those that only read wait side by side, what changes the table waits for one after the other.
+ */
+static long look_step(__u32 index, void *context)
+{
+	__u32 which = *(__u32 *)context;
+	struct splice_batch *b = bpf_map_lookup_elem(&batches, &which);
+	struct splice_leg_ref *ref;
+	struct splice_record *r;
+	struct splice_entry *e;
+
+	if (!b || index >= SPLICE_BATCH_ITEMS)
+		return 1;
+	r = &b->records[index];
+	ref = bpf_map_lookup_elem(&legs, &r->tuple[0]);
+	if (!ref) {
+		b->results[index] = bpf_map_lookup_elem(&legs, &r->tuple[1]) ? 1 : 0;
+		return 0;
+	}
+	b->results[index] = 1;
+	e = entry_of(ref);
+	if (e)
+		control_read(e);
+	return 0;
+}
+
 static long record_step(__u32 index, void *context)
 {
 	__u32 which = *(__u32 *)context;
@@ -237,7 +261,7 @@ static long record_step(__u32 index, void *context)
 	if (!b || index >= SPLICE_BATCH_ITEMS)
 		return 1;
 	r = &b->records[index];
-	b->results[index] = b->op == SPLICE_OP_INSERT ? insert(r, b->flags & SPLICE_OP_EVENTS) :
+	b->results[index] = b->op == SPLICE_OP_INSERT ? insert(r, !b->results[index], b->flags & SPLICE_OP_EVENTS) :
 							operate_on_record(r, b->op, b->flags);
 	return 0;
 }
@@ -250,6 +274,7 @@ static __always_inline int operate_batch(__u32 which)
 	if (!b || b->count > SPLICE_BATCH_ITEMS ||
 	    (b->op != SPLICE_OP_INSERT && b->op != SPLICE_OP_DELETE && b->op != SPLICE_OP_CONFIRM))
 		return 1;
+	bpf_loop(b->count, look_step, &which, 0);
 	bpf_loop(b->count, record_step, &which, 0);
 	__sync_fetch_and_add(&b->done, 1);	/* after the results, on every processor */
 	return 0;
