@@ -148,21 +148,27 @@ export class Members {
       writer.bytes[writer.item(Segment.NAME)] = character.charCodeAt(0);
     }
     if (options.versionMax > HELLO_VERSION) {
-      const at = writer.item(Segment.VERSIONS);
-      writer.bytes[at] = HELLO_VERSION;
-      writer.bytes[at + 1] = options.versionMax;
+      this.#writeVersions(writer);
+      this.#writePaths(writer, mark);
     }
-    // who does not say it is in FTFW, the one mode of the first version
-    for (const character of options.mode === MODE_UNSAID ? '' : options.mode) {
-      writer.bytes[writer.item(Segment.MODE)] = character.charCodeAt(0);
-    }
-    this.#writePaths(writer, mark);
     for (const peer of this.byNode.values()) {
       if (!writer.fits(Segment.KNOWN)) return;
       const at = writer.item(Segment.KNOWN);
       writer.view.setUint32(at, peer.node, true);
       writer.view.setUint32(at + 4, 0, true);
       writeU64(writer.view, at + 8, peer.incarnation);
+    }
+  }
+
+  /** What this node speaks, and in which mode it is. */
+  #writeVersions(writer: Writer): void {
+    const { versionMax, mode } = this.#host.options;
+    const at = writer.item(Segment.VERSIONS);
+    writer.bytes[at] = HELLO_VERSION;
+    writer.bytes[at + 1] = versionMax;
+    // who does not say it is in FTFW, the one mode of the first version
+    for (const character of mode === MODE_UNSAID ? '' : mode) {
+      writer.bytes[writer.item(Segment.MODE)] = character.charCodeAt(0);
     }
   }
 

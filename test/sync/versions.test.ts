@@ -2,8 +2,7 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { RecordView } from '../../kernel/record/record.js';
-import { Segment } from '../../sync/wire/segments.js';
-import { Type, WIRE_VERSION, Writer } from '../../sync/wire.js';
+import { parse, Segment, Type, WIRE_VERSION, Writer } from '../../sync/wire.js';
 import { converged, type Faults, type Node, World } from './world.js';
 
 const versions = suite('versions');
@@ -112,6 +111,25 @@ for (const [what, faults] of LINKS) {
     assert.not(a.notices.includes('versions-apart'));
   });
 }
+
+versions('a node that is to speak the first version says nothing that came later', () => {
+  const world = new World(9);
+  world.recording = [];
+  const [a, b] = [world.node('lb-a', OLD), world.node('lb-b', OLD)];
+  a.engine.start();
+  b.engine.start();
+  busy(world, 20, a, b);
+  a.engine.bulk();
+  world.run(1500);
+  for (const datagram of world.recording) {
+    const parsed = parse(datagram);
+    if (typeof parsed === 'string') throw new Error(parsed);
+    assert.is(parsed.header.version, 1);
+    assert.is(parsed.header.nonce, 0);
+    for (const { type } of parsed.segments) assert.ok(type <= Segment.KNOWN, `segment ${type}`);
+  }
+  assert.ok(world.recording.length > 50);
+});
 
 versions('an old node that falls silent and comes back has lost nothing', () => {
   const world = new World(5);
