@@ -43,6 +43,8 @@ export interface SyncOptions {
   readonly helloMs?: number;
   /** A peer that has not been heard for so long is dead. Default 3500. */
   readonly deadAfterMs?: number;
+  /** Between two verifications of what the others hold; 0: none. Default 60000, in ALARM none. */
+  readonly verifyMs?: number;
   /** Highest version of the wire that this node speaks. Default: the newest. */
   readonly versionMax?: number;
 }
@@ -87,11 +89,35 @@ export type NoticeCode =
   | 'cache-full' // HashLimit reached: records are not kept
   | 'path-changed' // another path of the link is in use: the last one failed, or the preferred one is good again
   | 'versions-apart' // a peer speaks no version that all others do
+  | 'verify-differs' // a peer holds something else than this node owns
+  | 'verify-repaired' // ... and does not any more
   | 'twin' // another node uses the same NodeName
   | 'link-overflow' // the link did not take a datagram: as good as lost
   | 'mode-differs' // a peer is in another mode of synchronisation
   | 'recovered' // what was lost or has overflowed has been made good
   | 'incarnation-raised'; // the clock went back between two starts: the incarnation was corrected
+
+export type VerifyOutcome =
+  | 'equal'
+  | 'repaired' // it differed, and does not any more
+  | 'differs'
+  | 'full' // it differs, since the peer has no room
+  | 'unsure' // the peer could not tell in time: changes of it, or of this node, were under way
+  | 'no-answer'
+  | 'version' // the peer does not speak a version of the wire that knows digests
+  | 'uncached'; // DisableInternalCache: there is nothing here to compare with
+
+export interface VerifiedPeer {
+  readonly node: number;
+  readonly name: string;
+  /** Records of this node that the peer holds. */
+  readonly records: number;
+  /** Parts, of 4096 by identity, that differed. */
+  readonly differed: number;
+  /** ... and that were made equal. */
+  readonly repaired: number;
+  readonly outcome: VerifyOutcome;
+}
 
 export interface PeerInfo {
   readonly node: number;
@@ -200,6 +226,13 @@ export interface SyncEngine {
    * reconcile. After `flush('external')` this node is not in sync until it requests.
    */
   flush(which: 'internal' | 'external' | 'both'): void;
+
+  /**
+   * Compare what each live peer holds with what this node owns, by digests; where it differs, and
+   * `repair` is set, say that part again. `done` is called once, also when nobody answers: within a
+   * minute, as a rule within some milliseconds.
+   */
+  verify(repair: boolean, done: (peers: VerifiedPeer[]) => void): void;
 
   peers(): PeerInfo[];
   /** The preferred one first. */

@@ -5,11 +5,15 @@
  * A bulk: all that this node owns, said in the one stream of changes, then its end. A receiver that
  * has followed the stream since the bulk's first datagram drops what has not been said since.
  *
+ * The same for some buckets only, where a verification has found a difference.
+ *
  * And what a commit has made ours: the kernel translates it already, and the peers hold it in the
  * name of its last owner.
  */
 import { CHUNK_RECORDS } from './cache.js';
 import { counts } from './counts.js';
+import { bucketOf } from './digest.js';
+import { Identity } from './identity.js';
 import type { Outbox } from './outbox.js';
 import type { Clock, Timer } from './ports.js';
 import { Mark, type Store } from './store.js';
@@ -32,16 +36,29 @@ export interface BulkHost {
   inFlight(): number;
 }
 
+/** Some of what this node owns, said from the first slot to the last. */
+interface Walk {
+  /** Datagram from which on it is said. */
+  readonly first: number;
+  /** By bucket: is it to be said? Undefined: all are. */
+  readonly buckets: Uint8Array | undefined;
+  /** Says what the kernel holds, in place of an internal cache; chunk by chunk. */
+  kernel: Generator<number, void, void> | undefined;
+  slot: number;
+  listed: number;
+  end(first: number, listed: number): void;
+}
+
 export class Bulk {
   readonly #host: BulkHost;
   readonly #window: number;
+  readonly #key = new Identity();
+  /** The first of them is under way. */
+  readonly #walks: Walk[] = [];
   /** First datagram of the last bulk. */
   #first = 0;
   #active = false;
   #again = false;
-  #slot = 0;
-  #listed = 0;
-  #kernel: Generator<number, void, void> | undefined;
   /** Where the search for what has not been said goes on. */
   #unsaidAt = 0;
   #timer: Timer | undefined;
@@ -50,7 +67,8 @@ export class Bulk {
 
   constructor(host: BulkHost) {
     this.#host = host;
-    this.#window = Math.min(WINDOW_RECORDS, host.resendQueueSize / 2);
+    // what is lost is said again before it is acknowledged, and takes its place in the queue twice
+    this.#window = Math.min(WINDOW_RECORDS, host.resendQueueSize / 4);
   }
 
   get active(): boolean {
@@ -69,13 +87,15 @@ export class Bulk {
       this.#again = true;
       return;
     }
-    this.#host.outbox.flush();
     this.#active = true;
+    this.#host.outbox.flush();
     this.#first = this.#host.outbox.sequence + 1;
-    this.#slot = 0;
-    this.#listed = 0;
-    this.#kernel = this.#host.fromKernel?.();
-    this.#turn(false);
+    this.#walk(undefined, (first, listed) => this.#end(first, listed), this.#host.fromKernel?.());
+  }
+
+  /** All records of some buckets. `end` is called with the first datagram that has said them. */
+  sayBuckets(buckets: Uint8Array, end: (first: number) => void): void {
+    if (!this.#stopped) this.#walk(buckets, end);
   }
 
   /** One that begins at this sequence or later, unless it has been sent or is under way. */
@@ -100,7 +120,7 @@ export class Bulk {
   }
 
   get #busy(): boolean {
-    return this.#active || this.#host.store.unsaid > 0;
+    return this.#walks.length > 0 || this.#host.store.unsaid > 0;
   }
 
   #schedule(ms: number): void {
@@ -118,33 +138,49 @@ export class Bulk {
       return;
     }
     if (stalled) this.counts.bulk_stalls++;
-    const left = this.#active ? this.#list(CHUNK_RECORDS) : CHUNK_RECORDS;
-    this.#sayUnsaid(left);
+    const walk = this.#walks.at(0);
+    this.#sayUnsaid(walk ? this.#goOn(walk, CHUNK_RECORDS) : CHUNK_RECORDS);
     this.#host.outbox.flush();
     const { store } = this.#host;
-    if (this.#active && !this.#kernel && this.#slot >= store.top && store.unsaid === 0) this.#end();
-    else if (this.#busy) this.#schedule(0);
+    if (walk && !walk.kernel && walk.slot >= store.top && store.unsaid === 0) {
+      this.#walks.shift();
+      walk.end(walk.first, walk.listed);
+    }
+    if (this.#busy) this.#schedule(0);
   }
 
-  /** Goes on with the bulk. Returns how many more records may be said in this turn. */
-  #list(left: number): number {
+  #walk(buckets: Walk['buckets'], end: Walk['end'], kernel?: Walk['kernel']): void {
+    this.#host.outbox.flush();
+    const first = this.#host.outbox.sequence + 1;
+    this.#walks.push({ first, buckets, kernel, slot: 0, listed: 0, end });
+    if (this.#walks.length === 1) this.#turn(false);
+  }
+
+  /** Returns how many more records may be said in this turn. */
+  #goOn(walk: Walk, left: number): number {
     const { store, outbox } = this.#host;
-    if (this.#kernel) return left - this.#listKernel(this.#kernel);
-    for (; this.#slot < store.top && left > 0; this.#slot++) {
-      if (!store.internal.holds(this.#slot)) continue;
-      outbox.record(this.#slot);
-      this.#listed++;
+    if (walk.kernel) return left - this.#listKernel(walk, walk.kernel);
+    const end = Math.min(walk.slot + TURN_SLOTS, store.top);
+    for (; walk.slot < end && left > 0; walk.slot++) {
+      if (!store.internal.holds(walk.slot) || !this.#wants(walk, walk.slot)) continue;
+      outbox.record(walk.slot);
+      walk.listed++;
       left--;
     }
     return left;
   }
 
   /** A chunk of the kernel's table is said in the turn in which it was read. */
-  #listKernel(kernel: Generator<number, void, void>): number {
+  #listKernel(walk: Walk, kernel: Generator<number, void, void>): number {
     const { value, done } = kernel.next();
-    if (done) this.#kernel = undefined;
-    this.#listed += value ?? 0;
+    if (done) walk.kernel = undefined;
+    walk.listed += value ?? 0;
     return value ?? 0;
+  }
+
+  #wants({ buckets }: Walk, slot: number): boolean {
+    if (!buckets) return true;
+    return buckets[bucketOf(this.#host.store.identity(slot, this.#key).hash)] === 1;
   }
 
   #sayUnsaid(left: number): void {
@@ -159,11 +195,11 @@ export class Bulk {
     }
   }
 
-  #end(): void {
-    this.#host.outbox.bulkEnd(this.#first, this.#listed);
+  #end(first: number, listed: number): void {
+    this.#host.outbox.bulkEnd(first, listed);
     this.#host.outbox.flush();
     this.counts.bulks_sent++;
-    this.counts.bulk_records += this.#listed;
+    this.counts.bulk_records += listed;
     this.#active = false;
     if (!this.#again) return;
     this.#again = false;

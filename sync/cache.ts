@@ -4,6 +4,7 @@
  * whether this cache `holds` it.
  */
 import { RECORD_SIZE } from '../kernel/record/layout.js';
+import { Digests } from './digest.js';
 import { Identity } from './identity.js';
 import type { Quota, Store, Watch } from './store.js';
 
@@ -12,8 +13,8 @@ export const CHUNK_RECORDS = 512;
 
 export type Upsert =
   | 'inserted'
-  | 'updated' // a newer version of what was there
-  | 'refreshed' // the same version: its times are as of now again
+  | 'updated' // what was there has changed
+  | 'refreshed' // the same: its times are as of now again
   | 'stale' // older than what is there: ignored
   | 'full'; // no room: not kept
 
@@ -32,6 +33,9 @@ export class Cache {
   readonly #store: Store;
   readonly #tag: number;
   readonly #quota: Quota;
+  readonly digests = new Digests();
+  /** When a claim of this owner's was last beaten: it may not have heard of that yet. */
+  contestedAt = Number.NEGATIVE_INFINITY;
   #size = 0;
   #last = -1;
   readonly #counts = { inserted: 0, updated: 0, refreshed: 0, stale: 0, full: 0, deleted: 0 };
@@ -92,27 +96,36 @@ export class Cache {
     this.#last = slot;
     if (slot < 0) {
       if (!this.#admit()) return this.#refuse();
-      this.#last = this.#store.insert(this.#tag, key, view, at, now);
+      this.#last = this.#store.insert(this.#tag, key);
+      this.#store.write(this.#last, key, view, at, now);
       this.#watch?.entered(this.#last);
       return this.#count('inserted');
     }
     const holder = this.#store.cacheOf(slot);
     if (holder !== this) {
-      holder?.release();
+      if (holder) {
+        holder.contestedAt = now;
+        holder.release();
+      }
       if (!this.#admit()) {
         this.#store.free(slot);
         return this.#refuse();
       }
-      this.#store.retag(slot, this.#tag);
-      this.#store.write(slot, view, at, now);
+      this.#store.retag(slot, this.#tag, key);
+      this.#store.write(slot, key, view, at, now);
       this.#watch?.entered(slot);
       return this.#count('inserted');
     }
-    const order = this.#store.compare(view, at, slot);
-    if (order < 0) return this.#count('stale');
-    this.#store.write(slot, view, at, now);
-    if (order > 0) this.#watch?.entered(slot);
-    return this.#count(order === 0 ? 'refreshed' : 'updated');
+    if (this.#store.compare(view, at, slot) < 0) return this.#count('stale');
+    return this.overwrite(slot, key, view, at, now);
+  }
+
+  /** The same, for a slot of this cache whose record is older, whatever it says of itself. */
+  overwrite(slot: number, key: Identity, view: DataView, at: number, now: number): Upsert {
+    this.#last = slot;
+    if (!this.#store.write(slot, key, view, at, now)) return this.#count('refreshed');
+    this.#watch?.entered(slot);
+    return this.#count('updated');
   }
 
   remove(slot: number): void {

@@ -4,9 +4,18 @@
  * arrival, and the other nodes.
  */
 import { nodeId } from '../kernel/record/record.js';
-import type { NoticeCode, PathInfo, PeerInfo, SyncEngine, SyncOptions, SyncStats } from './api.js';
+import type {
+  NoticeCode,
+  PathInfo,
+  PeerInfo,
+  SyncEngine,
+  SyncOptions,
+  SyncStats,
+  VerifiedPeer,
+} from './api.js';
 import { Bulk } from './bulk.js';
 import type { Cache } from './cache.js';
+import { Compare } from './compare.js';
 import { Deferred } from './deferred.js';
 import { SyncError } from './error.js';
 import type { Identity } from './identity.js';
@@ -21,6 +30,7 @@ import type { LinkStats } from './ports.js';
 import { Recovery } from './recovery.js';
 import { Standby } from './standby.js';
 import { Mark, Store } from './store.js';
+import { Verify } from './verify.js';
 import { HeaderFlag, WIRE_VERSION } from './wire.js';
 
 const DEFAULTS = {
@@ -40,6 +50,8 @@ const DEFAULTS = {
   versionMax: WIRE_VERSION,
 };
 
+/** ALARM says everything again anyway. */
+const VERIFY_MS = 60_000;
 /** A datagram's worth of identities has to fit many times over. */
 const RESEND_QUEUE_MIN = 1024;
 const NOTICE_INTERVAL_MS = 1000;
@@ -58,16 +70,21 @@ export class Sync implements SyncEngine {
   readonly #recovery: Recovery;
   readonly #standby: Standby | undefined;
   readonly #deferred: Deferred | undefined;
+  readonly #compare: Compare;
+  readonly #verify: Verify;
   readonly #inbox: Inbox;
   readonly #resync = { inserted: 0, updated: 0 };
   readonly #noticedAt = new Map<NoticeCode, number>();
   #incarnation: number;
   #stopped = false;
   #resendOverflows = 0;
+  /** The internal cache was emptied by the operator, and has not been read again. */
+  #flushed = false;
 
   constructor(options: SyncOptions) {
     const { name: mode, create } = findMode(options.mode ?? DEFAULTS.mode);
-    this.#options = { ...DEFAULTS, ...options, mode };
+    const verifyMs = mode === 'ALARM' ? 0 : VERIFY_MS;
+    this.#options = { ...DEFAULTS, verifyMs, ...options, mode };
     check(this.#options);
     this.mode = mode;
     this.#incarnation = Number(options.incarnation);
@@ -164,6 +181,27 @@ export class Sync implements SyncEngine {
       fromKernel: this.#options.disableInternalCache ? () => this.#sayKernel() : undefined,
       inFlight: () => this.#slowest((peer) => this.#mode.unacknowledged(peer)),
     });
+    this.#compare = new Compare({
+      clock: options.clock,
+      store,
+      outbox: this.#outbox,
+      version: () => this.#members.version,
+      complete: (peer) => this.#members.complete(peer),
+    });
+    this.#verify = new Verify({
+      clock: options.clock,
+      random: options.random,
+      store,
+      outbox: this.#outbox,
+      bulk: this.#bulk,
+      intervalMs: this.#options.verifyMs,
+      peers: alike,
+      version: () => this.#members.version,
+      uncached: this.#options.disableInternalCache,
+      // peers keep what was flushed here until a resync
+      busy: () => this.#ownership.resyncing || this.#flushed,
+      notice: (code, message) => this.#notice(code, message),
+    });
     this.#inbox = new Inbox({
       node: options.node,
       reading: {
@@ -175,6 +213,8 @@ export class Sync implements SyncEngine {
       ownership: this.#ownership,
       mode: this.#mode,
       bulk: this.#bulk,
+      compare: this.#compare,
+      verify: this.#verify,
       incarnation: () => this.#incarnation,
       knownAs: (incarnation, peer) => this.#knownAs(incarnation, peer),
       twin: () => this.#twin(),
@@ -198,12 +238,14 @@ export class Sync implements SyncEngine {
     this.#mode.start();
     this.#members.start();
     this.#paths.start();
+    this.#verify.start();
   }
 
   stop(): void {
     if (this.#stopped) return;
     this.#stopped = true;
     this.#outbox.flush();
+    this.#verify.stop();
     this.#bulk.stop();
     this.#mode.stop();
     this.#members.stop();
@@ -242,6 +284,7 @@ export class Sync implements SyncEngine {
 
   resyncEnd(): { inserted: number; updated: number; deleted: number } {
     const deleted = this.#ownership.resyncEnd();
+    this.#flushed = false;
     this.#settle();
     if (this.#options.disableInternalCache && !this.#members.live().next().done) this.#bulk.start();
     return { ...this.#resync, deleted };
@@ -274,7 +317,10 @@ export class Sync implements SyncEngine {
   }
 
   flush(which: 'internal' | 'external' | 'both'): void {
-    if (which !== 'external') this.internal.clear();
+    if (which !== 'external') {
+      this.internal.clear();
+      this.#flushed = true;
+    }
     if (which === 'internal') return;
     for (const peer of this.#members.byNode.values()) {
       if (peer.cache.size === 0) continue;
@@ -282,6 +328,11 @@ export class Sync implements SyncEngine {
       this.#members.emptied(peer);
     }
     this.#settle();
+  }
+
+  verify(repair: boolean, done: (peers: VerifiedPeer[]) => void): void {
+    if (this.#stopped) done([]);
+    else this.#verify.ask(repair, done);
   }
 
   peers(): PeerInfo[] {
@@ -332,6 +383,8 @@ export class Sync implements SyncEngine {
         ...withRejections(this.#inbox.stats(), this.#options.link.rejections?.() ?? {}),
         ...this.#members.counts,
         ...this.#paths.counts,
+        ...this.#verify.counts,
+        ...this.#compare.counts,
       },
       ownership: { ...this.#ownership.counts, epoch: this.epoch },
     };
@@ -357,7 +410,7 @@ export class Sync implements SyncEngine {
 
   #sayPresent(key: Identity): void {
     if (key.origin !== 0) this.#ownership.sayPresent(key);
-    else this.#outbox.bulkEndAgain(key);
+    else this.#outbox.endAgain(key);
   }
 
   /** The end of each call: what was said leaves, what was lost to others leaves the kernel. */
@@ -462,6 +515,7 @@ function check(options: Required<SyncOptions>): void {
     ['versionMax', 1],
     ['refreshMs', 1],
     ['cacheTimeoutMs', 1],
+    ['verifyMs', 0],
   ];
   for (const [name, minimum] of least) {
     if ((options[name] as number) >= minimum) continue;

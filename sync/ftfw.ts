@@ -115,7 +115,7 @@ class Ftfw implements Mode {
       for (let item = 0; item < segment.count; item++) {
         const repaired = readU64(view, segment.at + item * segment.size);
         peer.window.repaired(repaired);
-        this.#prolongEnd(peer, header, repaired);
+        if (header.flags & HeaderFlag.CONTINUED) peer.prolongEnds(repaired, header.sequence);
       }
     }
     if (peer.window.missingCount === 0) peer.graves.clear();
@@ -191,14 +191,6 @@ class Ftfw implements Mode {
       ...this.#counts,
       probes: this.#probe.probes,
     };
-  }
-
-  /** The end of a bulk counts when all up to it has come: also what a repair carried beyond it. */
-  #prolongEnd(peer: Peer, header: Header, repaired: number): void {
-    const { pendingEnd } = peer;
-    if (!(header.flags & HeaderFlag.CONTINUED) || !pendingEnd) return;
-    if (repaired > pendingEnd.end || header.sequence <= pendingEnd.end) return;
-    peer.pendingEnd = { first: pendingEnd.first, end: header.sequence };
   }
 
   #giveUp(peer: Peer, header: Header): void {

@@ -4,6 +4,7 @@
  */
 import { nodeId } from '../kernel/record/record.js';
 import type { Bulk } from './bulk.js';
+import type { Compare } from './compare.js';
 import { counts } from './counts.js';
 import { type Members, MODE_UNSAID } from './members.js';
 import type { Mode } from './modes.js';
@@ -11,6 +12,7 @@ import type { Ownership } from './ownership.js';
 import type { Paths } from './paths.js';
 import type { Peer } from './peer.js';
 import { RECORD_WORDS } from './store.js';
+import type { Verify } from './verify.js';
 import { versionsIn } from './versions.js';
 import {
   contextOf,
@@ -36,6 +38,8 @@ export interface InboxHost {
   readonly ownership: Ownership;
   readonly mode: Mode;
   readonly bulk: Bulk;
+  readonly compare: Compare;
+  readonly verify: Verify;
   incarnation(): number;
   /** A peer knows this node under a later incarnation than its own. */
   knownAs(incarnation: number, peer: Peer): void;
@@ -84,7 +88,7 @@ export class Inbox {
   #take(datagram: Datagram | Rejection, path: number): Rejection | undefined {
     if (typeof datagram === 'string') return datagram;
     const { header } = datagram;
-    const { node, members, ownership, paths } = this.#host;
+    const { node, members, ownership, paths, compare } = this.#host;
     if (header.sender === node) return this.#ownName(header.incarnation);
     const name = nameIn(datagram);
     if (name !== undefined && !isNameOf(name, header.sender)) return 'name';
@@ -97,11 +101,13 @@ export class Inbox {
     const rejection = this.#dispatch(peer, datagram, path);
     if (rejection === undefined) ownership.noteEpoch(header.epoch);
     members.tryReconcile(peer);
+    compare.reconcile(peer);
+    compare.answer(peer);
     return rejection;
   }
 
   #dispatch(peer: Peer, datagram: Datagram, path: number): Rejection | undefined {
-    const { node, mode, bulk, incarnation } = this.#host;
+    const { node, mode, bulk, verify, incarnation } = this.#host;
     const { header } = datagram;
     if (header.type === Type.DATA) return this.#data(peer, datagram);
     // the same HELLO by another path: once is enough
@@ -118,7 +124,8 @@ export class Inbox {
     const meant = header.receiverIncarnation;
     if (meant !== 0 && meant !== incarnation()) return 'other_start';
     if (header.type === Type.REPORT) return mode.report(peer, datagram);
-    bulk.wanted(header.ack);
+    if (header.type === Type.VERDICT) verify.verdict(peer, datagram);
+    else bulk.wanted(header.ack);
     return undefined;
   }
 
@@ -137,7 +144,7 @@ export class Inbox {
   }
 
   #item(peer: Peer, datagram: Datagram, type: number, at: number): void {
-    const { ownership, members } = this.#host;
+    const { ownership, members, compare } = this.#host;
     const { view, header } = datagram;
     if (type === Segment.RECORD4 || type === Segment.RECORD6) {
       this.#counts.rx_records++;
@@ -151,6 +158,10 @@ export class Inbox {
       ownership.gone(peer, view, at, header.sequence);
     } else if (type === Segment.BULK_END) {
       members.bulkEnded(peer, readU64(view, at), header.sequence);
+    } else if (type === Segment.DIGEST) {
+      compare.digest(peer, view, at, header.sequence);
+    } else if (type === Segment.BUCKET_END) {
+      compare.ended(peer, view, at, header.sequence);
     }
   }
 

@@ -231,6 +231,7 @@ export class Members {
   emptied(peer: Peer): void {
     this.#fallOut(peer);
     peer.pendingEnd = undefined;
+    peer.pendingBuckets = [];
     this.#judge();
   }
 
@@ -244,11 +245,15 @@ export class Members {
     const { pendingEnd } = peer;
     if (!pendingEnd || peer.window.complete < pendingEnd.end) return;
     peer.pendingEnd = undefined;
+    peer.sweeps++;
     this.#sweep(peer, pendingEnd.first, peer.stream, 0);
   }
 
   #sweep(peer: Peer, first: number, stream: number, from: number): void {
-    if (peer.stream !== stream || peer.window.base > first) return;
+    if (peer.stream !== stream || peer.window.base > first) {
+      peer.sweeps--;
+      return;
+    }
     const { cache } = peer;
     const to = Math.min(from + SWEEP_SLOTS, cache.top);
     for (let slot = from; slot < to; slot++) {
@@ -261,6 +266,7 @@ export class Members {
       this.#host.options.clock.after(0, () => this.#sweep(peer, first, stream, to));
       return;
     }
+    peer.sweeps--;
     this.#reconciled(peer, first);
   }
 

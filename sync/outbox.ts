@@ -11,11 +11,14 @@ import type { Link } from './ports.js';
 import type { Claim } from './tombstones.js';
 import {
   compressible,
+  DIGEST_SUM,
+  END_BUCKETS,
   GONE_EPOCH,
   GONE_OWNER,
   HELLO_VERSION,
   type Header,
   HeaderFlag,
+  ROUND_BUCKETS,
   Segment,
   Type,
   Writer,
@@ -77,6 +80,7 @@ export class Outbox {
     'tx_data',
     'tx_report',
     'tx_request',
+    'tx_verdict',
     'tx_refused',
     'tx_version_1',
     'tx_version_2',
@@ -126,10 +130,35 @@ export class Outbox {
     this.#retention.keep(this.#key.load(endIdentity(first, listed), 0));
   }
 
-  /** Say it once more, from what was kept of it. */
-  bulkEndAgain(key: Identity): void {
+  /** Say the end of a bulk, or of some buckets, once more, from what was kept of it. */
+  endAgain(key: Identity): void {
     const first = key.idHigh * 0x100000000 + key.idLow;
-    this.bulkEnd(first, key.incarnationHigh * 0x100000000 + key.incarnationLow);
+    const what = key.incarnationHigh * 0x100000000 + key.incarnationLow;
+    if (what < OF_BUCKETS) this.bulkEnd(first, what);
+    else this.bucketEnd(first, key.incarnationLow & 0xffff, key.incarnationLow >>> 16);
+  }
+
+  /** Say the digest of some buckets of what we own: not kept, since it is asked again if need be. */
+  digest(round: number, first: number, buckets: number, low: number, high: number): void {
+    const at = this.#room(Segment.DIGEST);
+    const { view } = this.#data;
+    view.setUint32(at, round, true);
+    view.setUint16(at + ROUND_BUCKETS, first, true);
+    view.setUint16(at + ROUND_BUCKETS + 2, buckets, true);
+    view.setUint32(at + DIGEST_SUM, low, true);
+    view.setUint32(at + DIGEST_SUM + 4, high, true);
+  }
+
+  /** Say that all records of some buckets have been said since the datagram `from`. */
+  bucketEnd(from: number, first: number, buckets: number): void {
+    const at = this.#room(Segment.BUCKET_END);
+    const { view } = this.#data;
+    writeU64(view, at, from);
+    view.setUint16(at + END_BUCKETS, first, true);
+    view.setUint16(at + END_BUCKETS + 2, buckets, true);
+    view.setUint32(at + END_BUCKETS + 4, 0, true);
+    const what = OF_BUCKETS + buckets * 0x10000 + first;
+    this.#retention.keep(this.#key.load(endIdentity(from, what), 0));
   }
 
   /** Whoever gets the datagram under way (or the next one) shall report at once. */
@@ -183,6 +212,7 @@ export class Outbox {
     fill?.(this.#control);
     if (type === Type.HELLO) this.counts.tx_hello++;
     else if (type === Type.REPORT) this.counts.tx_report++;
+    else if (type === Type.VERDICT) this.counts.tx_verdict++;
     else this.counts.tx_request++;
     const version = type === Type.HELLO ? HELLO_VERSION : this.#sender.version();
     this.#send(this.#control, { ...fields, type, version }, path);
@@ -264,10 +294,13 @@ export class Outbox {
   }
 }
 
-/** An "identity" that stands for the end of a bulk: first sequence, records listed, origin 0. */
-function endIdentity(first: number, listed: number): DataView {
+/** In place of the records that a bulk has listed: the end of some buckets, and which. */
+const OF_BUCKETS = 0x100000000;
+
+/** An "identity" that stands for the end of a bulk: first sequence, what has ended, origin 0. */
+function endIdentity(first: number, what: number): DataView {
   const view = new DataView(new ArrayBuffer(IDENTITY_SIZE));
   writeU64(view, 0, first);
-  writeU64(view, 8, listed);
+  writeU64(view, 8, what);
   return view;
 }

@@ -14,6 +14,7 @@ import {
 } from '../kernel/record/layout.js';
 import { type Cache, CHUNK_RECORDS } from './cache.js';
 import { counts } from './counts.js';
+import { bucketOf } from './digest.js';
 import { Identity } from './identity.js';
 import type { Outbox } from './outbox.js';
 import type { Peer } from './peer.js';
@@ -110,10 +111,13 @@ export class Ownership {
     const key = this.#key.load(view, at);
     const slot = this.#store.find(key);
     if (this.#superseded(peer, key, slot, sequence)) return;
+    const bucket = bucketOf(key.hash);
+    if (sequence > peer.touched[bucket]) peer.touched[bucket] = sequence;
     const epoch = view.getUint32(at + RecordOffset.epoch, true);
     this.noteEpoch(epoch);
     if (this.tombstones.covers(key, epoch, peer.node)) {
       this.counts.dead++;
+      peer.cache.contestedAt = peer.heardAt;
       this.#host.outbox.gone(key, this.tombstones.endOf(key));
       return;
     }
@@ -121,17 +125,21 @@ export class Ownership {
     const ours = slot >= 0 && this.internal.holds(slot);
     if (slot >= 0 && !peer.cache.holds(slot) && !this.#beats(epoch, peer.node, slot)) {
       this.counts.weaker++;
+      peer.cache.contestedAt = peer.heardAt;
       // it has not heard of ours: say it again, so that it demotes its own
       if (ours) this.#host.outbox.record(slot);
       return;
     }
     if (ours) this.#giveUp(slot, key);
-    if (peer.cache.put(slot, key, view, at, peer.heardAt) === 'full') {
+    if (slot >= 0 && peer.cache.holds(slot)) {
+      // the last word of its owner holds, whatever was thought before
+      peer.cache.overwrite(slot, key, view, at, peer.heardAt);
+    } else if (peer.cache.put(slot, key, view, at, peer.heardAt) === 'full') {
       peer.refused++;
       this.#host.full();
-    } else {
-      this.#store.setSequence(peer.cache.last, sequence, peer.stream);
+      return;
     }
+    this.#store.setSequence(peer.cache.last, sequence, peer.stream);
   }
 
   /** A peer says that it does not own this splice (any more); perhaps also that it has ended. */
@@ -139,6 +147,8 @@ export class Ownership {
     const key = this.#key.load(view, at);
     const slot = this.#store.find(key);
     if (this.#superseded(peer, key, slot, sequence)) return;
+    const bucket = bucketOf(key.hash);
+    if (sequence > peer.touched[bucket]) peer.touched[bucket] = sequence;
     if (peer.window.missingCount > 0) peer.graves.add(key, sequence);
     const epoch = view.getUint32(at + GONE_EPOCH, true);
     const owner = view.getUint32(at + GONE_OWNER, true);
@@ -149,8 +159,10 @@ export class Ownership {
     if (slot < 0) return;
     const its = peer.cache.holds(slot);
     if (!its && !(epoch > 0 && this.#beats(epoch, owner, slot))) return;
-    if (this.internal.holds(slot)) this.#giveUp(slot, key);
-    this.#store.cacheOf(slot)?.remove(slot);
+    const holder = this.#store.cacheOf(slot) as Cache;
+    if (holder === this.internal) this.#giveUp(slot, key);
+    else if (!its) holder.contestedAt = peer.heardAt;
+    holder.remove(slot);
   }
 
   /** n struct splice_event of the kernel. */
@@ -169,6 +181,10 @@ export class Ownership {
         if (what === 'inserted' && type === EventType.NEW) this.#host.born(events, record);
       }
     }
+  }
+
+  get resyncing(): boolean {
+    return this.#resyncing;
   }
 
   resyncBegin(): void {

@@ -1,6 +1,7 @@
 /** What this node knows about another one. */
 import type { PeerInfo } from './api.js';
 import type { Cache } from './cache.js';
+import { BUCKETS } from './digest.js';
 import { Graves } from './graves.js';
 import { FIRST_ONLY, type Versions } from './versions.js';
 import { ReceiveWindow } from './window.js';
@@ -9,6 +10,25 @@ import { ReceiveWindow } from './window.js';
 export interface PendingEnd {
   readonly first: number;
   readonly end: number;
+}
+
+/** A repair of some buckets has ended, likewise. */
+export interface PendingBuckets {
+  /** What has not been heard of since this sequence goes. */
+  readonly from: number;
+  readonly end: number;
+  readonly first: number;
+  readonly buckets: number;
+}
+
+/** What a DIGEST item says, and in which datagram it came. */
+export interface PendingDigest {
+  readonly sequence: number;
+  readonly round: number;
+  readonly first: number;
+  readonly buckets: number;
+  readonly low: number;
+  readonly high: number;
 }
 
 export class Peer {
@@ -38,6 +58,15 @@ export class Peer {
   /** Records that did not find room in the cache since the last bulk began. */
   refused = 0;
   pendingEnd: PendingEnd | undefined;
+  pendingBuckets: PendingBuckets[] = [];
+  /** Walks under way that drop what a bulk or a repair has not named. */
+  sweeps = 0;
+  /** Digests that are compared when all that was said before them has come. */
+  pendingDigests: PendingDigest[] = [];
+  /** By bucket: the last datagram that has said something of its records. */
+  readonly touched = new Float64Array(BUCKETS);
+  /** By bucket: 1, its digest was equal since the cache was last known to be incomplete. */
+  readonly proven = new Uint8Array(BUCKETS);
 
   /** All of our stream from here on, up to `acked`, has reached the peer. */
   followedFrom = Number.POSITIVE_INFINITY;
@@ -73,15 +102,27 @@ export class Peer {
     this.graves.clear();
     this.stream++;
     this.pendingEnd = undefined;
+    this.pendingBuckets = [];
+    this.pendingDigests = [];
+    this.touched.fill(0);
     this.followedFrom = Number.POSITIVE_INFINITY;
     this.acked = 0;
     this.holdsAll = false;
     this.fallOut(now);
   }
 
+  /** An end counts when all up to it has come: also what a repair of datagrams carried beyond it. */
+  prolongEnds(repaired: number, sequence: number): void {
+    const prolonged = <T extends { readonly end: number }>(pending: T): T =>
+      repaired > pending.end || sequence <= pending.end ? pending : { ...pending, end: sequence };
+    if (this.pendingEnd) this.pendingEnd = prolonged(this.pendingEnd);
+    if (this.pendingBuckets.length > 0) this.pendingBuckets = this.pendingBuckets.map(prolonged);
+  }
+
   fallOut(now: number): void {
     if (this.inSync) this.outOfSyncSince = now;
     this.inSync = false;
+    this.proven.fill(0);
   }
 
   info(now: number, unacknowledged: number, lagMs: number): PeerInfo {

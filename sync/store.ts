@@ -12,6 +12,7 @@
  */
 import { RECORD_SIZE, RecordOffset } from '../kernel/record/layout.js';
 import { Cache } from './cache.js';
+import { bucketOf, digestRecord } from './digest.js';
 import { Identity, Index } from './identity.js';
 import { idleAfter, remainingAfter } from './times.js';
 
@@ -59,6 +60,8 @@ export class Store {
   readonly #stamps: Float64Array;
   readonly #sequences: Float64Array;
   readonly #streams: Uint32Array;
+  /** Two words of each slot's record. */
+  readonly #digests: Uint32Array;
   readonly #marks: Uint8Array;
   /** Which cache holds the slot: its place in #caches; 0: free. */
   readonly #tags: Uint8Array;
@@ -84,6 +87,7 @@ export class Store {
     this.#stamps = new Float64Array(slots);
     this.#sequences = new Float64Array(slots);
     this.#streams = new Uint32Array(slots);
+    this.#digests = new Uint32Array(2 * slots);
     this.#marks = new Uint8Array(slots);
     this.#tags = new Uint8Array(slots);
     this.#free = new Uint32Array(slots);
@@ -134,35 +138,44 @@ export class Store {
     return this.#tags[slot];
   }
 
-  /** Put in the record at `at`, rendered `now`, whose identity is `key` and not there yet; it has room. */
-  insert(tag: number, key: Identity, view: DataView, at: number, now: number): number {
+  /** A slot for an identity that is not there yet, held by that cache, to be written; it has room. */
+  insert(tag: number, key: Identity): number {
     const slot = this.#freeCount > 0 ? this.#free[--this.#freeCount] : this.#top++;
     this.#index.insert(key, slot);
-    this.retag(slot, tag);
-    this.write(slot, view, at, now);
+    this.#hold(slot, tag);
     return slot;
   }
 
-  /** The record stays, the cache is another one; what was noted about it is forgotten. */
-  retag(slot: number, tag: number): void {
-    this.#tags[slot] = tag;
-    this.#unmark(slot);
-    this.#sequences[slot] = 0;
-    this.#streams[slot] = 0;
+  /** The record's slot stays, the cache is another one. To be written; its notes are forgotten. */
+  retag(slot: number, tag: number, key: Identity): void {
+    this.#sum(slot, key);
+    this.#hold(slot, tag);
   }
 
-  /** The record at `at` in the place of the one in the slot, whose identity it has. */
-  write(slot: number, view: DataView, at: number, now: number): void {
+  /**
+   * The record at `at`, rendered `now`, in the place of the one in the slot, whose identity it has.
+   * False: it is the same, times aside.
+   */
+  write(slot: number, key: Identity, view: DataView, at: number, now: number): boolean {
     const words = this.words;
-    const end = (slot + 1) * RECORD_WORDS;
-    for (let to = slot * RECORD_WORDS; to < end; to++, at += 4) {
+    const from = slot * RECORD_WORDS;
+    for (let to = from; to < from + RECORD_WORDS; to++, at += 4) {
       words[to] = view.getUint32(at, true);
     }
     this.#stamps[slot] = now;
+    const digests = this.#digests;
+    const low = digests[2 * slot];
+    const high = digests[2 * slot + 1];
+    this.#sum(slot, key);
+    digestRecord(words, from, digests, 2 * slot);
+    this.#sum(slot, key);
+    return digests[2 * slot] !== low || digests[2 * slot + 1] !== high;
   }
 
   free(slot: number): void {
-    this.#index.remove(this.identity(slot, this.#key));
+    const key = this.identity(slot, this.#key);
+    this.#index.remove(key);
+    this.#sum(slot, key);
     this.#tags[slot] = 0;
     this.#unmark(slot);
     this.#free[this.#freeCount++] = slot;
@@ -175,6 +188,7 @@ export class Store {
     this.#index.clear();
     this.#tags.fill(0, 0, this.#top);
     this.#marks.fill(0, 0, this.#top);
+    for (const cache of this.#caches) cache?.digests.clear();
     this.#unsaid = 0;
     this.#startOver();
   }
@@ -257,6 +271,20 @@ export class Store {
       view.getUint32(at + RecordOffset.owner, true) - words[from + OWNER] ||
       view.getUint32(at + RecordOffset.generation, true) - words[from + GENERATION]
     );
+  }
+
+  #hold(slot: number, tag: number): void {
+    this.#tags[slot] = tag;
+    this.#digests[2 * slot] = 0;
+    this.#digests[2 * slot + 1] = 0;
+    this.#unmark(slot);
+    this.#sequences[slot] = 0;
+    this.#streams[slot] = 0;
+  }
+
+  /** The slot's record comes into the sum of its cache, or leaves it. */
+  #sum(slot: number, key: Identity): void {
+    this.#caches[this.#tags[slot]]?.digests.toggle(bucketOf(key.hash), this.#digests, 2 * slot);
   }
 
   #unmark(slot: number): void {

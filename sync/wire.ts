@@ -21,11 +21,17 @@ export {
 export { type Datagram, nameIn, parse, type Reading, type SegmentView } from './wire/parse.js';
 export { REJECTIONS, type Rejection } from './wire/rejections.js';
 export {
+  COMPARED_RECORDS,
+  COMPARED_VERDICT,
+  DIGEST_SUM,
+  END_BUCKETS,
   GONE_EPOCH,
   GONE_OWNER,
   NAME_MAX,
   PATHS_MAX,
+  ROUND_BUCKETS,
   SEGMENT_SIZE,
   Segment,
+  Verdict,
 } from './wire/segments.js';
 export { Writer } from './wire/writer.js';

@@ -21,6 +21,8 @@ export const Type = {
   CHALLENGE: 5,
   /** Likewise: the proof; or, to all, the offer of a session that may be challenged. */
   PROOF: 6,
+  /** To one node: how the digests that it has said compare with what is held of its records. */
+  VERDICT: 7,
 } as const;
 
 export const HeaderFlag = {
@@ -40,6 +42,7 @@ const SINCE: Readonly<Record<number, number>> = {
   [Type.DATA]: 1,
   [Type.REPORT]: 1,
   [Type.REQUEST]: 1,
+  [Type.VERDICT]: 2,
 };
 
 export const HEADER_SIZE = 72;

@@ -1,5 +1,6 @@
 /** The segments of a datagram: what each is, where it may stand, and what makes an item of it sound. */
 import { RECORD_SIZE, RECORD_VERSION, RecordOffset, State } from '../../kernel/record/layout.js';
+import { BUCKETS } from '../digest.js';
 import { IDENTITY_SIZE } from '../identity.js';
 import {
   CONTEXT_ORIGIN,
@@ -50,6 +51,12 @@ export const Segment = {
   RECORD4: 14,
   /** A record in the compact form. */
   RECORD6: 15,
+  /** Round, and the digest of some buckets of what the sender owns at this place of its stream. */
+  DIGEST: 17,
+  /** All records of some buckets have been said: since which sequence. */
+  BUCKET_END: 18,
+  /** VERDICT: the round, and what came of comparing some buckets. */
+  COMPARED: 19,
 } as const;
 
 /** Inside a GONE item: the claim under which the splice has ended. */
@@ -71,6 +78,25 @@ export interface SegmentRule {
   /** Of the item at `at`. What the datagram has said before it can be relied on. */
   check?(datagram: Datagram, at: number): Rejection | undefined;
 }
+
+/** Inside a DIGEST item, after its round and buckets: the digest, 64 bits. */
+export const DIGEST_SUM = 8;
+/** Inside a DIGEST or COMPARED item: the buckets, as the first one and how many. */
+export const ROUND_BUCKETS = 4;
+/** Inside a BUCKET_END item, after the sequence. */
+export const END_BUCKETS = 8;
+/** Inside a COMPARED item: the verdict, and how many records of the receiver's the sender holds. */
+export const COMPARED_VERDICT = 8;
+export const COMPARED_RECORDS = 12;
+
+export const Verdict = {
+  EQUAL: 0,
+  DIFFERS: 1,
+  /** Something before the digest is missing, or the sender is just changing what it holds. */
+  UNSURE: 2,
+  /** It differs since there was no room. */
+  FULL: 3,
+} as const;
 
 const wholeNumbers = ({ view }: Datagram, at: number) =>
   Number.isNaN(readU64(view, at)) || Number.isNaN(readU64(view, at + 8)) ? 'range' : undefined;
@@ -128,6 +154,28 @@ export const RULES: Readonly<Record<number, SegmentRule>> = {
   [Segment.HEARD]: { size: 8, within: [Type.HELLO], since: 2 },
   [Segment.CONTEXT]: { size: CONTEXT_SIZE, within: [Type.DATA], since: 2, check: checkContext },
   [Segment.RECORD4]: { size: RECORD4_SIZE, within: [Type.DATA], since: 2, check: checkCompact },
+  [Segment.DIGEST]: {
+    size: 16,
+    within: [Type.DATA],
+    since: 2,
+    check: ({ view }, at) => checkBuckets(view, at + ROUND_BUCKETS),
+  },
+  [Segment.BUCKET_END]: {
+    size: 16,
+    within: [Type.DATA],
+    since: 2,
+    check: ({ view }, at) =>
+      Number.isNaN(readU64(view, at)) ? 'range' : checkBuckets(view, at + END_BUCKETS),
+  },
+  [Segment.COMPARED]: {
+    size: 16,
+    within: [Type.VERDICT],
+    since: 2,
+    check: ({ bytes, view }, at) =>
+      bytes[at + COMPARED_VERDICT] > Verdict.FULL
+        ? 'range'
+        : checkBuckets(view, at + ROUND_BUCKETS),
+  },
   [Segment.RECORD6]: { size: RECORD6_SIZE, within: [Type.DATA], since: 2, check: checkCompact },
 };
 
@@ -140,6 +188,11 @@ function checkRecord({ header, bytes, view }: Datagram, at: number) {
     if (state < State.SPLICED || state > State.TIMEWAIT) return 'record_state';
   }
   return undefined;
+}
+
+function checkBuckets(view: DataView, at: number) {
+  const buckets = view.getUint16(at + 2, true);
+  return buckets > 0 && view.getUint16(at, true) + buckets <= BUCKETS ? undefined : 'range';
 }
 
 function checkContext({ view, contexts }: Datagram, at: number) {

@@ -1,8 +1,9 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { RECORD_SIZE } from '../../kernel/record/layout.js';
+import { RECORD_SIZE, RecordOffset } from '../../kernel/record/layout.js';
 import { newRecord, RecordView } from '../../kernel/record/record.js';
 import type { Cache } from '../../sync/cache.js';
+import { BUCKETS, digestRecord } from '../../sync/digest.js';
 import { Identity, IdentityRing } from '../../sync/identity.js';
 import { Store } from '../../sync/store.js';
 import { stronger, Tombstones } from '../../sync/tombstones.js';
@@ -175,6 +176,46 @@ cache('an index finds all that is left after many removals', () => {
     if (id >= 64) assert.is(ring.find(load(record(id - 64))), -1);
   }
   assert.is(ring.evicted, 10_000 - 64);
+});
+
+cache('digests follow every change, and tell the same of the same records in any order', () => {
+  const all = (c: Cache) => c.digests.of(0, BUCKETS);
+  const [one, two] = [new Store(100, () => 0), new Store(100, () => 9)].map((s) => s.external());
+  for (let id = 1; id <= 60; id++) put(one, record(id));
+  for (let id = 60; id >= 1; id--) put(two, record(id, id % 3));
+  assert.not.equal(all(one), all(two));
+  for (let id = 1; id <= 60; id++) {
+    const newer = record(id, 5);
+    newer.remainingMs = id;
+    put(one, record(id, 5));
+    put(two, newer);
+  }
+  assert.equal(all(one), all(two), 'times run on, and do not count');
+  two.remove(two.find(load(record(7))));
+  assert.not.equal(all(one), all(two));
+  one.remove(one.find(load(record(7))));
+  assert.equal(all(one), all(two));
+  one.clear();
+  assert.equal(all(one), { low: 0, high: 0 });
+});
+
+cache('each bit of a record but those of its times counts in its digest', () => {
+  const words = new Uint32Array(RECORD_SIZE / 4).map((_, i) => i * 0x01234567);
+  const times = [RecordOffset.remainingMs / 4, RecordOffset.idleMs / 4];
+  /** With these bits the other way round. */
+  const digest = (...bits: number[]): string => {
+    const changed = words.slice();
+    for (const bit of bits) changed[bit >> 5] ^= 1 << bit;
+    const into = new Uint32Array(2);
+    digestRecord(changed, 0, into, 0);
+    return into.join();
+  };
+  for (let bit = 0; bit < 32 * words.length; bit++) {
+    assert.is(digest(bit) === digest(), times.includes(bit >> 5));
+    // the top bits of two words, which a plain product would lose
+    const other = (bit + 32) % (32 * words.length);
+    if (!times.includes(other >> 5)) assert.is.not(digest(bit, other), digest());
+  }
 });
 
 cache.run();
