@@ -1,7 +1,7 @@
 // spliced.conf as the daemon uses it: every default stands here and in docs/configuration.md.
 import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
-import { loadConfig, type Problems, type Section, types } from '../config/index.js';
+import { loadConfig, type Problems, readConfig, type Section, types } from '../config/index.js';
 import { Timeout, type TimeoutName } from '../kernel/record/layout.js';
 import type { LinkSettings } from '../sync/transport/settings.js';
 import { linkSettings } from './link-settings.js';
@@ -44,6 +44,11 @@ export interface Settings {
 /** Throws ConfigError with every problem of the file. */
 export function loadSettings(file: string): Settings {
   return loadConfig(file, SCHEMA, {}, (root, problems) => settings(file, root, problems));
+}
+
+/** The same of a text. */
+export function readSettings(file: string, text: string): Settings {
+  return readConfig(file, text, SCHEMA, {}, (root, problems) => settings(file, root, problems));
 }
 
 function settings(file: string, root: Section, problems: Problems): Settings {

@@ -25,13 +25,15 @@ const multicast6 = types.without(ipv6, (address) =>
   /^ff/.test(address) ? undefined : 'not a multicast address: expected one of ff00::/8',
 );
 
+const NOT_ONE = 'not the address of one node: expected one that is neither a group nor any';
+
 const unicast4 = types.without(types.ipv4, (address) => {
   const first = Number(address.split('.')[0]);
-  return first >= 1 && first <= 223 ? undefined : 'not the address of one node';
+  return first >= 1 && first <= 223 ? undefined : NOT_ONE;
 });
 
 const unicast6 = types.without(ipv6, (address) =>
-  /^ff/.test(address) || address === '::' ? 'not the address of one node' : undefined,
+  /^ff/.test(address) || address === '::' ? NOT_ONE : undefined,
 );
 
 const BUFFERS = {
@@ -145,7 +147,8 @@ function unicast(entry: Entry, problems: Problems): LinkSettings | undefined {
   const wrong = (where: typeof at, message: string): undefined => {
     problems.add(where, message);
   };
-  if (stray) return wrong(stray.at, `${stray.name}: this link speaks IPv${family}`);
+  if (stray)
+    return wrong(stray.at, `${stray.name}: expected one of IPv${family}, as this link speaks`);
   if (local === undefined) {
     return wrong(at, `IPv4_address is missing: ${name} needs the address of this node on the link`);
   }

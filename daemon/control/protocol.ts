@@ -223,7 +223,10 @@ function checkArguments(verb: Verb, args: JsonObject): void {
 
 /** A foreign value inside a message: short, on one line, harmless to a terminal. */
 function shown(value: unknown): string {
-  const text = value === undefined ? 'missing' : (JSON.stringify(value) ?? typeof value);
+  // not as JSON: what is nested deeply enough would exhaust the stack
+  if (typeof value === 'object' && value !== null)
+    return Array.isArray(value) ? 'a list' : 'an object';
+  const text = value === undefined ? 'missing' : JSON.stringify(value);
   const cut = text.length > 64 ? `${text.slice(0, 64)}...` : text;
   // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is replaced
   return cut.replace(/[\x00-\x1f\x7f-\x9f]/g, '?');

@@ -290,7 +290,7 @@ General { NodeName a }
     'F:7:3: IPv4_Destination_Address is missing: UDP needs one for each of the other nodes',
     'F:8:31: 10.0.0.1 is this node itself: expected a peer',
     'F:9:43: 10.0.0.2 is named twice: expected each peer once',
-    'F:10:31: IPv6_Destination_Address: this link speaks IPv4',
+    'F:10:31: IPv6_Destination_Address: expected one of IPv4, as this link speaks',
     'F:11:3: Interface is missing: the link-local address fe80::1 says nothing without it',
   ],
   [

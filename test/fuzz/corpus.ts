@@ -7,10 +7,11 @@ export interface Specimen {
   readonly octets: Uint8Array;
 }
 
-/** All of test/fuzz/corpus/`folder`, by name. */
-export function corpus(folder: string): Specimen[] {
+/** All of test/fuzz/corpus/`folder` that end so, by name. */
+export function corpus(folder: string, ending = ''): Specimen[] {
   const url = new URL(`./corpus/${folder}/`, import.meta.url);
   return readdirSync(url)
+    .filter((file) => file.endsWith(ending))
     .sort()
     .map((file) => {
       const raw = readFileSync(new URL(file, url));

@@ -70,3 +70,12 @@ export function join(...parts: readonly Uint8Array[]): Uint8Array {
 export function mutate(octets: Uint8Array, dice: Dice, other: Uint8Array): Uint8Array {
   return dice.pick(MUTATIONS)(octets, dice, other);
 }
+
+/** One to four changes, as a rule one that a parser gets far with. */
+export function mutated(octets: Uint8Array, dice: Dice, others: readonly Uint8Array[]): Uint8Array {
+  let changed = octets;
+  for (let left = 1 + dice.below(4); left > 0; left--) {
+    changed = mutate(changed, dice, dice.pick(others));
+  }
+  return changed;
+}
