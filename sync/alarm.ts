@@ -42,6 +42,10 @@ class Alarm extends Untracked {
   readonly #backAt = new Map<Peer, number>();
   readonly #counts = counts('refreshed', 'refresh_rounds', 'refresh_behind', 'cache_timeouts');
 
+  override get repeatsMs(): number {
+    return this.host.options.refreshMs;
+  }
+
   override start(): void {
     this.#tickedAt = this.host.options.clock.now();
     this.#wait();

@@ -107,6 +107,7 @@ export class Sync implements SyncEngine {
       clock: options.clock,
       sequence: () => this.#outbox.sequence,
       livePeers: alike,
+      repeatsMs: () => this.#mode.repeatsMs,
       recovered: (message) => this.#notice('recovered', message),
     });
     const sender = {
@@ -452,7 +453,9 @@ export class Sync implements SyncEngine {
   }
 
   #owedTo(peer: Peer): number {
-    if (!peer.holdsAll) return this.internal.size;
+    // what is not kept cannot be counted
+    const least = this.#options.disableInternalCache ? 1 : 0;
+    if (!peer.holdsAll) return Math.max(this.internal.size, least);
     return this.#mode.unacknowledged(peer) + this.#store.unsaid;
   }
 

@@ -53,6 +53,7 @@ class Reporter {
 }
 
 class Ftfw implements Mode {
+  readonly repeatsMs = 0;
   readonly #host: ModeHost;
   readonly #queue: ResendQueue;
   readonly #reporters = new Map<Peer, Reporter>();

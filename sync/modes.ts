@@ -41,6 +41,8 @@ export interface ModeHost {
 
 /** Retention is what the outbox asks of it; peer.acked, followedFrom and holdsAll are its to keep. */
 export interface Mode extends Retention {
+  /** What was lost comes again by itself within this; 0: it is asked for. */
+  readonly repeatsMs: number;
   start(): void;
   stop(): void;
   /** A peer has come, gone, come back, or is in sync or not any more. */

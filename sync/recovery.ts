@@ -10,6 +10,8 @@ export interface RecoveryHost {
   /** Highest sequence that has been sent. */
   sequence(): number;
   livePeers(): Iterable<Peer>;
+  /** Nobody asks for what was lost: it has come again after so many milliseconds. */
+  repeatsMs(): number;
   recovered(message: string): void;
 }
 
@@ -32,9 +34,10 @@ export class Recovery {
   progressed(): void {
     if (this.#open.size === 0) return;
     for (const [what, { since, until }] of this.#open) {
-      if (!this.#heldUpTo(until)) continue;
+      const ms = this.#host.clock.now() - since;
+      if (ms < this.#host.repeatsMs() || !this.#heldUpTo(until)) continue;
       this.#open.delete(what);
-      const seconds = ((this.#host.clock.now() - since) / 1000).toFixed(1);
+      const seconds = (ms / 1000).toFixed(1);
       this.#host.recovered(`${seconds} s after ${what} overflowed, the peers hold all again`);
     }
   }

@@ -47,6 +47,10 @@ export abstract class Untracked implements Mode {
     this.#probe = new Probe(host, PROBE_MS);
   }
 
+  get repeatsMs(): number {
+    return 0;
+  }
+
   start(): void {}
 
   stop(): void {

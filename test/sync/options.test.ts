@@ -100,8 +100,11 @@ standby('a splice that changes hands between two peers stays, one that is commit
   kernel.standbyGone = () => gone++;
   c.commit();
   world.run(200);
-  assert.is(gone, 0, 'what is ours now must not leave the kernel');
   assert.is(c.engine.internal.size, 700);
+  c.close(...[...c.kernel.values()].slice(0, 9).map((slice) => new RecordView(slice.slice())));
+  world.run(10);
+  assert.is(c.engine.internal.size, 691);
+  assert.is(gone, 0, 'what is ours is not for a peer to take out of the kernel');
 });
 
 const defer = suite('Defer');
@@ -230,6 +233,21 @@ uncached('changes go straight from the kernel to the wire, and a bulk reads the 
   assert.is(b.external(a)?.size, 140);
 });
 
+uncached('a handover does not take what nobody has for settled', () => {
+  const world = new World(13);
+  const a = uncachedNode(world, 'lb-a');
+  const b = uncachedNode(world, 'lb-b');
+  world.lose = (_, __, to) => to === b;
+  a.engine.start();
+  b.engine.start();
+  a.open(100);
+  world.run(500);
+  assert.ok(a.engine.unacknowledged() > 0);
+  world.lose = () => false;
+  assert.ok(world.until(() => a.engine.unacknowledged() === 0, 3000));
+  assert.is(b.external(a)?.size, 100);
+});
+
 uncached('lost kernel events are made good by a bulk', () => {
   const world = new World(8);
   const a = uncachedNode(world, 'lb-a');
@@ -262,6 +280,20 @@ uncached('a takeover: the peer commits, and the old owner gives up what was born
   b.emit(EventType.DESTROY, first);
   world.run(10);
   assert.is(a.external(b)?.size, 199);
+});
+
+uncached('what was taken over from a dead node reaches the third one by a bulk', () => {
+  const world = new World(14);
+  const [a, b, c] = ['lb-a', 'lb-b', 'lb-c'].map((name) => uncachedNode(world, name));
+  for (const node of [a, b, c]) node.engine.start();
+  a.open(200);
+  world.run(300);
+  a.down = true;
+  world.run(5000);
+  assert.is(b.commit(), 200);
+  world.run(300);
+  assert.ok(holds(c, b));
+  assert.is(c.external(a)?.size, 0);
 });
 
 const commit = suite('CommitTimeout');
@@ -316,7 +348,8 @@ recovery('after an overflow of the resend queue both sides say when all is well 
   );
 });
 
-recovery('a link that refuses what it is given loses nothing for good, and says so', () => {
+/** Two nodes, and a link that takes nothing of the first while a hundred splices are born there. */
+function refusing(mode: string): [World, Node, Node, Kernel] {
   const world = new World(12);
   const kernel = new Kernel();
   let full = false;
@@ -329,20 +362,33 @@ recovery('a link that refuses what it is given loses nothing for good, and says 
     },
     stats: () => ({}),
   };
-  const a: Node = world.node('lb-a', { events: kernel, link });
-  const b = world.node('lb-b');
+  const a: Node = world.node('lb-a', { mode, refreshMs: 2000, events: kernel, link });
+  const b = world.node('lb-b', { mode });
   a.engine.start();
   b.engine.start();
   world.run(200);
   full = true;
   a.open(100);
   full = false;
+  return [world, a, b, kernel];
+}
+
+const codes = ({ notices }: Kernel): NoticeCode[] => notices.map(([code]) => code);
+
+recovery('a link that refuses what it is given loses nothing for good, and says so', () => {
+  const [world, a, b, kernel] = refusing('FTFW');
   world.run(500);
   assert.ok(converged(a, b));
-  assert.equal(
-    kernel.notices.map(([code]) => code),
-    ['link-overflow', 'recovered'],
-  );
+  assert.equal(codes(kernel), ['link-overflow', 'recovered']);
+});
+
+recovery('where nobody asks for what was lost, it is said after a round only', () => {
+  const [world, a, b, kernel] = refusing('ALARM');
+  world.run(1500);
+  assert.equal(codes(kernel), ['link-overflow']);
+  world.run(2000);
+  assert.equal(codes(kernel), ['link-overflow', 'recovered']);
+  assert.ok(converged(a, b));
 });
 
 for (const one of [standby, defer, uncached, commit, recovery]) one.run();
