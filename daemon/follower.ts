@@ -91,9 +91,10 @@ export class Follower {
     if (this.lossPending) return;
     this.lossPending = true;
     this.log.warn({ lost }, 'the event ring was full and events were lost: resync from the kernel');
-    void pause(AFTER_LOSS_MS).then(() => {
+    void pause(AFTER_LOSS_MS).then(async () => {
       this.lossPending = false;
-      return this.resync('lost events');
+      await this.resync('lost events');
+      if (!this.lossPending) this.log.info('the lost events are made up for');
     });
   }
 

@@ -73,6 +73,32 @@ else {
     );
   });
 
+  pair(
+    'a burst of events that the ring cannot hold is made up for, and the log says so',
+    async () => {
+      const { table } = await lab.a.table();
+      const many = await lab.a.born(4000, 1000);
+      await lab.a.signal('SIGSTOP', false);
+      try {
+        // 32,000 events, where 24,966 have room
+        for (let round = 0; round < 4; round++) {
+          assert.equal([...new Set(table.insert(many, { events: true }))], [0]);
+          table.delete(many, { events: true });
+        }
+        table.insert(await lab.a.born(5, 300), { events: true });
+        table.delete(await lab.a.born(10, 81), { events: true });
+      } finally {
+        await lab.a.signal('SIGCONT', false);
+      }
+      await become({ a_internal: 85, a_kernel: 85, b_external: 85 });
+      assert.ok(((await lab.a.status())?.events_lost ?? 0) >= 32_000 - 24_966);
+      await lab.until('the log', () => lab.a.log.includes('lost events are made up for'));
+      table.delete(await lab.a.born(5, 300), { events: true });
+      table.insert(await lab.a.born(10, 81), { events: true });
+      await become({ a_internal: 90, a_kernel: 90, b_external: 90 });
+    },
+  );
+
   pair('bad requests get an error and change nothing', async () => {
     const raw = (bytes: Buffer): Promise<string> =>
       new Promise((resolve) => {
