@@ -7,7 +7,8 @@ import { fileURLToPath } from 'node:url';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { ConfigError } from '../../config/index.js';
-import { loadSettings } from '../../daemon/config.js';
+import { loadSettings, type Settings } from '../../daemon/config.js';
+import { changes } from '../../daemon/reload.js';
 
 const path = (name: string): string => fileURLToPath(new URL(`../../${name}`, import.meta.url));
 const SAMPLE = path('etc/spliced.conf');
@@ -209,6 +210,66 @@ Failover {
   });
 });
 
+const reload = suite('reload');
+
+const BEFORE = `Sync { Mode ALARM Multicast { Interface eth2 } Authentication { KeyFile /k } }
+Kernel { Interface eth0 Cgroup /c }
+General { NodeName a }
+`;
+/** As it was, but for this. */
+const after = (from: string, to: string, text = BEFORE) => {
+  writeFileSync(file, text);
+  const old = loadSettings(file);
+  writeFileSync(file, text.replace(from, to));
+  return changes(old, loadSettings(file));
+};
+
+reload('what can change at run time does, and is said', () => {
+  const edits: [from: string, to: string, name: string, value: (s: Settings) => unknown][] = [
+    ['ALARM', 'ALARM { PurgeTimeout 5 }', 'PurgeTimeout', (s) => s.sync.purgeTimeoutMs],
+    ['ALARM', 'ALARM { CommitTimeout 7 }', 'CommitTimeout', (s) => s.sync.commitTimeoutMs],
+    ['eth0', 'eth0 eth1', 'Kernel Interface', (s) => s.kernel.interfaces.length],
+    ['eth0', 'eth0 TableSize 64', 'TableSize', (s) => s.kernel.tableSize],
+    ['eth0', 'eth0 DebugLevel 2', 'DebugLevel', (s) => s.kernel.debugLevel],
+  ];
+  for (const [from, to, name, value] of edits) {
+    const { applied, needsRestart, settings: now } = after(from, to);
+    assert.equal([applied, needsRestart], [[name], []], name);
+    assert.is(value(now), value(loadSettings(file)), name);
+  }
+});
+
+reload('what cannot is named, and stays as it was', () => {
+  const options = (mode: string) => BEFORE.replace('ALARM', mode);
+  const edits: [text: string, from: string, to: string, name: string][] = [
+    [BEFORE, 'ALARM', 'NOTRACK', 'Mode'],
+    [BEFORE, 'ALARM', 'ALARM { StartupResync No }', 'StartupResync'],
+    [BEFORE, 'ALARM', 'ALARM { RefreshTime 5 }', 'RefreshTime'],
+    [BEFORE, 'ALARM', 'ALARM { CacheTimeout 60 }', 'CacheTimeout'],
+    [options('FTFW'), 'FTFW', 'FTFW { ResendQueueSize 2048 }', 'ResendQueueSize'],
+    [options('FTFW'), 'FTFW', 'FTFW { ACKWindowSize 5 }', 'ACKWindowSize'],
+    [options('FTFW'), 'FTFW', 'FTFW { Defer Yes }', 'Defer'],
+    [options('FTFW'), 'FTFW', 'FTFW { DeferTimeout 1 }', 'DeferTimeout'],
+    [options('FTFW'), 'FTFW', 'FTFW { VerifyInterval 0 }', 'VerifyInterval'],
+    [options('FTFW'), 'FTFW', 'FTFW { DisableExternalCache Yes }', 'DisableExternalCache'],
+    [
+      BEFORE,
+      'eth2 }',
+      'eth2 } TCP { IPv4_address 10.0.0.1 IPv4_Destination_Address 10.0.0.2 }',
+      'Multicast, UDP, TCP',
+    ],
+    [BEFORE, '/k', '/l', 'Authentication'],
+    [BEFORE, 'NodeName a', 'NodeName b', 'NodeName'],
+    [BEFORE, 'NodeName a', 'NodeName a HashLimit 64', 'HashLimit'],
+  ];
+  for (const [text, from, to, name] of edits) {
+    const { applied, needsRestart, settings: now } = after(from, to, text);
+    assert.equal([applied, needsRestart], [[], [name]]);
+    writeFileSync(file, text);
+    assert.equal(now, loadSettings(file), name);
+  }
+});
+
 const errors = suite('errors');
 const REFUSED = 'not supported in this version';
 const cases: [what: string, text: string, ...expected: string[]][] = [
@@ -379,5 +440,6 @@ program('a file that is not there, and an unknown option, are exit 2 too', () =>
 
 program.after(cleanup);
 settings.run();
+reload.run();
 errors.run();
 program.run();
