@@ -4,7 +4,7 @@ import { Commit, Flush, Resync } from './commands/caches.js';
 import { Dump } from './commands/dump.js';
 import { FlushKernel, Shorten } from './commands/kernel.js';
 import { Handover, SetRole, Stop } from './commands/life.js';
-import { Bulk, Request } from './commands/peers.js';
+import { Bulk, Request, Verify } from './commands/peers.js';
 import { Stats } from './commands/stats.js';
 import { Status } from './commands/status.js';
 
@@ -17,6 +17,7 @@ export const COMMANDS = {
   resync: Resync,
   request: Request,
   bulk: Bulk,
+  verify: Verify,
   shorten: Shorten,
   stats: Stats,
   handover: Handover,

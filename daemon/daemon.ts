@@ -211,6 +211,7 @@ export class Daemon {
         events: this.syncEvents(datapath),
         hashLimit: settings.hashLimit,
         ...settings.sync,
+        verifyMs: settings.sync.mode === 'ALARM' ? 0 : settings.sync.verifyIntervalMs,
       });
       const follower = new Follower(datapath, sync, log);
       const standby = new Standby(datapath, log);

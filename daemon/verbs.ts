@@ -71,6 +71,10 @@ export function handlers(get: () => VerbParts): Handlers {
       sync.bulk();
       return { records: sync.internal.size };
     },
+    verify: ({ repair }) =>
+      new Promise((resolve) => {
+        get().sync.verify(repair === 'yes', (peers) => resolve({ peers }));
+      }),
     shorten: async () => {
       const { datapath, purgeTimeoutMs } = get();
       return { shortened: await sumSteps(datapath.table.shortening(purgeTimeoutMs())) };

@@ -15,6 +15,9 @@ export interface Hello {
   readonly nodes: Readonly<Record<string, string>>;
 }
 
+export const YES_NO = ['yes', 'no'] as const;
+export type YesNo = (typeof YES_NO)[number];
+
 export const CACHES = ['internal', 'external'] as const;
 export type CacheName = (typeof CACHES)[number];
 export const DUMPS = ['internal', 'external', 'kernel'] as const;
@@ -69,6 +72,27 @@ export interface PathStatus {
   readonly unheard_by: readonly string[];
 }
 
+/** What one peer holds of this node's, compared by digests. */
+export interface VerifiedPeer {
+  readonly name: string;
+  readonly outcome: VerifyOutcome;
+  /** Records of this node's that it holds. */
+  readonly records: number;
+  /** Parts, of 4096, that differed, and of them those that do not any more. */
+  readonly differed: number;
+  readonly repaired: number;
+}
+
+export type VerifyOutcome =
+  | 'equal'
+  | 'repaired'
+  | 'differs'
+  | 'full'
+  | 'unsure'
+  | 'no-answer'
+  | 'version'
+  | 'uncached';
+
 export interface StatusResult {
   readonly node: string;
   readonly id: number;
@@ -121,6 +145,8 @@ export interface Verbs {
   resync: { args: None; result: { records: number } };
   request: { args: None; result: { peers: number } };
   bulk: { args: None; result: { records: number } };
+  /** `repair` yes: what differs is said again. Live peers only. */
+  verify: { args: { repair?: YesNo }; result: { peers: readonly VerifiedPeer[] } };
   shorten: { args: None; result: { shortened: number } };
   /** Tells the daemon what VRRP or CARP has decided. It does not commit: that is its own verb. */
   role: { args: { role: Role }; result: None };
@@ -166,6 +192,7 @@ const ARGUMENTS: Readonly<Record<Verb, Readonly<Record<string, Argument>>>> = {
   resync: {},
   request: {},
   bulk: {},
+  verify: { repair: oneOf(YES_NO) },
   shorten: {},
   role: { role: oneOf(ROLES, true) },
   handover: {},

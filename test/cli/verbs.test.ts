@@ -127,6 +127,29 @@ else {
     assert.is(JSON.parse(part).kernel.inserted, 32);
   });
 
+  test('verify tells what differs, repairs it, and fails when something is left', async () => {
+    const result = async (...argv: string[]) => {
+      const { status, out, err } = await splicectl('verify', ...argv, '-S', pair.a.socket);
+      assert.is(err, '');
+      return { status, out };
+    };
+    assert.equal(await result(), {
+      status: 0,
+      out: 'PEER  HOLDS  DIFFERED  REPAIRED  RESULT\nb     30     0         0         equal\n',
+    });
+    await ask('b', '-f', 'external');
+    const found = await result();
+    assert.is(found.status, 1);
+    assert.match(found.out, /\nb +0 +[1-9]\d* +0 +DIFFERS: /);
+    const repaired = await result('--repair', '--json');
+    assert.is(repaired.status, 0);
+    const [peer] = JSON.parse(repaired.out).peers;
+    assert.equal([peer.name, peer.outcome, peer.records], ['b', 'repaired', 30]);
+    assert.is(peer.repaired, peer.differed);
+    assert.is(rows(await ask('b', '-e')).length, 30);
+    assert.match(await ask('b', 'status'), /^b: UNDECIDED, epoch \d+, in sync\n/);
+  });
+
   test('-R, -n, -B and -t are done and say what they did', async () => {
     assert.is(await ask('a', '-R'), '30 splices of this node in the internal cache\n');
     assert.match(await ask('b', '-n'), '1 node known on it');
