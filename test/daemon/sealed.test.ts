@@ -107,7 +107,7 @@ else {
           keyFile(node, ...keys);
           await reload(node);
         }
-        await new Promise((resolve) => setTimeout(resolve, 250));
+        await new Promise((resolve) => setTimeout(resolve, 150));
       }
     } finally {
       going = false;

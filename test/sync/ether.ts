@@ -30,6 +30,7 @@ export function textOf(bytes: Uint8Array): string {
 export interface Sent {
   readonly bytes: Uint8Array;
   readonly from: End;
+  readonly path: number;
 }
 
 export class Ether {
@@ -39,7 +40,10 @@ export class Ether {
   /** Datagrams for which this says true are lost. */
   lose: (sent: Sent, to: End) => boolean = () => false;
 
-  constructor(seed = 1) {
+  constructor(
+    seed = 1,
+    readonly paths = 1,
+  ) {
     this.world = new World(seed);
   }
 
@@ -50,7 +54,7 @@ export class Ether {
   }
 
   carry(from: End, bytes: Uint8Array, path: number): void {
-    const sent = { bytes: bytes.slice(), from };
+    const sent = { bytes: bytes.slice(), from, path };
     this.sent.push(sent);
     for (const to of this.ends) {
       if (to === from || this.lose(sent, to)) continue;
@@ -78,7 +82,7 @@ export class End {
   ) {
     this.#link = {
       mtu: MTU,
-      paths: 1,
+      paths: ether.paths,
       send: (bytes, path) => {
         ether.carry(this, bytes, path);
         return true;
@@ -88,8 +92,8 @@ export class End {
     this.seal = this.#open(ether.world);
   }
 
-  say(text: string): void {
-    this.seal.send(datagram(this.node, text), 0);
+  say(text: string, path = 0): void {
+    this.seal.send(datagram(this.node, text), path);
   }
 
   /** The process dies, and another one starts that remembers nothing. */

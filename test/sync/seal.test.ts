@@ -95,6 +95,30 @@ box('a lost challenge or proof costs some ms, not the second until the next hell
   }
 });
 
+box('of several paths one that works is enough, whichever it is in each direction', () => {
+  const ether = new Ether(1, 3);
+  const [a, b] = [ether.end(A, [key(1)]), ether.end(B, [key(1)])];
+  ether.lose = ({ from, path }) => path !== (from === a ? 1 : 2);
+  a.say('hello', 1);
+  ether.world.run(5);
+  a.say('to b', 1);
+  b.say('to a', 2);
+  ether.world.run(1);
+  assert.equal([a.heard, b.heard], [['to a'], ['to b']]);
+});
+
+box('by all paths at once the handshake is answered once', () => {
+  const ether = new Ether(1, 3);
+  const [a, b] = [ether.end(A, [key(1)]), ether.end(B, [key(1)])];
+  a.say('hello');
+  ether.world.run(500);
+  for (const end of [a, b]) {
+    const { challenges_sent, proofs_sent, sessions_proven } = end.seal.stats();
+    assert.equal([challenges_sent, proofs_sent, sessions_proven], [1, 1, 1]);
+    assert.is(end.rejected('replay'), 4, 'two more copies of each');
+  }
+});
+
 box('every reason and every counter has a line in the document', () => {
   const text = readFileSync(new URL('../../docs/security.md', import.meta.url), 'utf8');
   const { a } = pair();
