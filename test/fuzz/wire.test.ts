@@ -147,6 +147,16 @@ for (const { name, octets } of SPECIMENS) {
   });
 }
 
+wire('the corpus has every segment', () => {
+  const seen = SOUND.flatMap(({ octets }) => (parse(octets) as Datagram).segments);
+  for (const [name, number] of Object.entries(Segment)) {
+    assert.ok(
+      seen.some(({ type, count }) => type === number && count > 0),
+      name,
+    );
+  }
+});
+
 wire('the corpus has every rejection that the parser knows', () => {
   const seen = SPECIMENS.map(({ name }) => /^rejected-([^-]+)-/.exec(name)?.[1]);
   const parsers = REJECTIONS.filter((rejection) => !JUDGED.includes(rejection));

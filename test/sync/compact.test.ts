@@ -214,17 +214,20 @@ for (const [mtu, records] of [
   [1232, 15],
   [1472, 19],
   [8972, 123],
+  [65_507, 908],
 ]) {
   compact(
     `records fill a datagram of ${mtu} octets, and only the last one of a turn is not full`,
     () => {
-      const { a, sent } = pair(mtu);
+      const { world, a, b, sent } = pair(mtu);
       a.open(4096);
       const lengths = sent().map(({ length }) => length);
       const last = lengths.pop() as number;
       assert.is(lengths.length, Math.floor((4096 - 1) / records));
       assert.ok(last <= mtu);
       for (const length of lengths) assert.ok(length <= mtu && mtu - length < 72 + 4, `${length}`);
+      world.run(50);
+      assert.is(b.external(a)?.size, 4096);
     },
   );
 }
