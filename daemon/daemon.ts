@@ -205,6 +205,7 @@ export class Daemon {
         node,
         name: settings.nodeName,
         incarnation: incarnationNow(),
+        epoch: datapath.epoch,
         clock,
         random,
         link: link.link,

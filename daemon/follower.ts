@@ -84,10 +84,6 @@ export class Follower {
 
   private missed(lost: number): void {
     this.counters.events_lost += lost;
-    if (!this.owning) {
-      this.behind = true;
-      return;
-    }
     if (this.lossPending) return;
     this.lossPending = true;
     this.log.warn({ lost }, 'the event ring was full and events were lost: resync from the kernel');
@@ -108,7 +104,10 @@ export class Follower {
       this.sync.resyncRecords(chunk);
       await breath.take();
     }
-    const result = { records: 0, ...this.sync.resyncEnd() };
+    // what is not there any more where no packets arrive has aged, see setOwning
+    const { owning } = this;
+    this.behind ||= !owning;
+    const result = { records: 0, ...this.sync.resyncEnd(owning) };
     result.records = this.sync.internal.size;
     const took_ms = Math.round(performance.now() - began);
     this.log.info({ why, ...result, took_ms }, 'internal cache read from the kernel table');

@@ -13,6 +13,8 @@ export interface SyncOptions {
   readonly name: string;
   /** Of this start of the daemon: microseconds of Unix time. Not the one of the kernel table. */
   readonly incarnation: bigint;
+  /** The highest that the kernel's table knows, so that none is used twice. Default 0. */
+  readonly epoch?: number;
   readonly clock: Clock;
   readonly random: Random;
   readonly link: Link;
@@ -200,11 +202,12 @@ export interface SyncEngine {
    * The internal cache anew from the kernel: begin, hand over each chunk of the dump in the turn in
    * which it was read (else an entry that ended in between would rise again), end. Entries that the
    * kernel does not have are withdrawn at the end; what changed is announced.
+   * @param withdraw false where that an entry is not in the kernel does not say that it has ended
    */
   resyncBegin(): void;
   resyncRecords(records: Uint8Array): void;
   /** Returns what changed. */
-  resyncEnd(): { inserted: number; updated: number; deleted: number };
+  resyncEnd(withdraw?: boolean): { inserted: number; updated: number; deleted: number };
 
   /**
    * What a commit would insert into the kernel: chunks of at most 512 × 152 bytes, owned by this

@@ -57,6 +57,11 @@ export class Cache {
     return this.#quota.limit;
   }
 
+  /** How many more records find room. */
+  get room(): number {
+    return this.#quota.limit - this.#quota.used;
+  }
+
   /** Slots from here on have not been used yet: the end of a walk over all slots. */
   get top(): number {
     return this.#store.top;

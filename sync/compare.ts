@@ -150,7 +150,7 @@ export class Compare {
       this.counts.digests_equal++;
       return Verdict.EQUAL;
     }
-    if (peer.refused > 0) {
+    if (peer.refusedAt > 0) {
       this.counts.digests_full++;
       return Verdict.FULL;
     }

@@ -34,6 +34,7 @@ import { Verify } from './verify.js';
 import { HeaderFlag, WIRE_VERSION } from './wire.js';
 
 const DEFAULTS = {
+  epoch: 0,
   mode: 'FTFW',
   hashLimit: 1_048_576,
   resendQueueSize: 131_072,
@@ -156,10 +157,11 @@ export class Sync implements SyncEngine {
     this.#ownership = new Ownership(
       {
         node: options.node,
+        epoch: this.#options.epoch,
         outbox: this.#outbox,
         demoted: (records) => options.events.demoted(records),
         epochChanged: (epoch) => options.events.epochChanged(epoch),
-        full: () => this.#full(),
+        full: (peer, sequence) => this.#full(peer, sequence),
         room: () => this.#bulk.room,
         live: (node) => this.#members.byNode.get(node)?.alive === true,
         uncached: this.#options.disableInternalCache,
@@ -283,8 +285,8 @@ export class Sync implements SyncEngine {
     this.#settle();
   }
 
-  resyncEnd(): { inserted: number; updated: number; deleted: number } {
-    const deleted = this.#ownership.resyncEnd();
+  resyncEnd(withdraw = true): { inserted: number; updated: number; deleted: number } {
+    const deleted = this.#ownership.resyncEnd(withdraw);
     this.#flushed = false;
     this.#settle();
     if (this.#options.disableInternalCache && !this.#members.live().next().done) this.#bulk.start();
@@ -394,7 +396,8 @@ export class Sync implements SyncEngine {
   /** A peer knows an incarnation of ours: a higher one means that the clock has gone back since. */
   #knownAs(incarnation: number, peer: Peer): void {
     if (incarnation <= this.#incarnation) return;
-    this.#incarnation = incarnation + 1;
+    // not the next one: another start may have had that, and would have used its sequences
+    this.#incarnation = incarnation + 1 + (this.#options.random.u32() >>> 12);
     this.#notice(
       'incarnation-raised',
       `${peer.name} has seen a later start of this node: the clock has gone back; going on from there`,
@@ -482,7 +485,8 @@ export class Sync implements SyncEngine {
     );
   }
 
-  #full(): void {
+  #full(peer?: Peer, sequence = 0): void {
+    if (peer) this.#members.refused(peer, sequence);
     this.#notice(
       'cache-full',
       `a cache is full (HashLimit ${this.#options.hashLimit}): records are not kept; raise HashLimit`,

@@ -170,7 +170,10 @@ class Ftfw implements Mode {
   }
 
   unacknowledged(peer: Peer): number {
-    return this.#queue.countAbove(peer.acked);
+    const kept = this.#queue.countAbove(peer.acked);
+    // one that was dead for a while may lack what is not kept for it any more: anything, then
+    const forgotten = peer.hasReported && peer.acked + 1 < this.#queue.oldest;
+    return forgotten ? Math.max(1, this.#host.internal.size) + kept : kept;
   }
 
   lag(peer: Peer): number {

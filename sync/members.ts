@@ -27,6 +27,8 @@ const PEERS_MAX = 64;
 /** A request is repeated after this; doubled up to the maximum. */
 const REQUEST_MS = 250;
 const REQUEST_MS_MAX = 4000;
+/** Between two requests for what found no room in the cache, at most. */
+const ASK_AGAIN_MS_MAX = 30_000;
 /** Slots compared with a bulk before others have their turn. */
 const SWEEP_SLOTS = 65_536;
 
@@ -214,17 +216,26 @@ export class Members {
   /** All that the peer owns has been heard. */
   complete(peer: Peer): void {
     peer.wanted = 0;
-    this.#nothingMissing(peer);
+    const refused = peer.refusedAt > 0;
+    peer.refusedAt = 0;
+    if (!refused) this.#nothingMissing(peer, 1);
   }
 
-  #nothingMissing(peer: Peer): void {
-    // what found no room is missing: say so instead of pretending
-    const complete = peer.refused === 0;
-    peer.refused = 0;
-    if (!complete || this.#stopped) return;
+  /** All is here that was said since the datagram `first`, but for what found no room. */
+  #nothingMissing(peer: Peer, first: number): void {
+    if (peer.refusedAt >= first || this.#stopped) return;
+    peer.refusedAt = 0;
     if (!peer.inSync) this.#cameIn(peer);
     this.#host.mode.reportNow(peer);
     this.#judge();
+  }
+
+  /** What this datagram of the peer said found no room: say so instead of pretending. */
+  refused(peer: Peer, sequence: number): void {
+    peer.refusedAt = Math.max(peer.refusedAt, sequence);
+    if (!peer.inSync) return;
+    peer.askAgainAt = this.#host.options.clock.now() + peer.askAgainMs;
+    this.#fallOut(peer);
   }
 
   /** The operator has emptied the cache of this peer. */
@@ -273,7 +284,7 @@ export class Members {
   #reconciled(peer: Peer, first: number): void {
     this.counts.bulks_received++;
     if (first >= peer.wanted) peer.wanted = 0;
-    this.#nothingMissing(peer);
+    this.#nothingMissing(peer, first);
   }
 
   #cameIn(peer: Peer): void {
@@ -358,11 +369,24 @@ export class Members {
     if (this.#stopped) return;
     const { clock, helloMs, deadAfterMs } = this.#host.options;
     const deadline = clock.now() - deadAfterMs;
-    for (const peer of this.live()) if (peer.heardAt < deadline) this.#die(peer);
+    for (const peer of this.live()) {
+      if (peer.heardAt < deadline) this.#die(peer);
+      else this.#askAgain(peer);
+    }
     this.#host.paths.look();
     this.sayHello(0);
     this.#judge();
     this.#helloTimer = clock.after(helloMs, () => this.#hello());
+  }
+
+  /** What was refused may find room now. */
+  #askAgain(peer: Peer): void {
+    const now = this.#host.options.clock.now();
+    if (peer.refusedAt === 0 || peer.wanted > 0 || now < peer.askAgainAt) return;
+    if (peer.cache.room === 0) return;
+    peer.askAgainMs = Math.min(2 * peer.askAgainMs, ASK_AGAIN_MS_MAX);
+    peer.askAgainAt = now + peer.askAgainMs;
+    this.want(peer, peer.window.highest + 1);
   }
 
   #sendRequest(peer: Peer): void {

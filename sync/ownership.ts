@@ -31,11 +31,13 @@ const EPOCH_MAX = 0xffff_0000;
 
 export interface OwnershipHost {
   readonly node: number;
+  /** The highest that was seen before this start. */
+  readonly epoch: number;
   readonly outbox: Outbox;
   demoted(records: Uint8Array): void;
   epochChanged(epoch: number): void;
-  /** A record did not find room. */
-  full(): void;
+  /** A record did not find room: one of ours, or one that a peer has said in this datagram. */
+  full(peer?: Peer, sequence?: number): void;
   /** How many records can be said at once without overrunning anybody. */
   room(): number;
   /** Is that peer alive? */
@@ -91,6 +93,7 @@ export class Ownership {
 
   constructor(host: OwnershipHost, store: Store) {
     this.#host = host;
+    this.#epoch = host.epoch;
     this.#store = store;
     this.internal = store.internal;
     this.tombstones = new Tombstones(Math.min(store.internal.limit, TOMBSTONES_MAX));
@@ -135,8 +138,7 @@ export class Ownership {
       // the last word of its owner holds, whatever was thought before
       peer.cache.overwrite(slot, key, view, at, peer.heardAt);
     } else if (peer.cache.put(slot, key, view, at, peer.heardAt) === 'full') {
-      peer.refused++;
-      this.#host.full();
+      this.#host.full(peer, sequence);
       return;
     }
     this.#store.setSequence(peer.cache.last, sequence, peer.stream);
@@ -158,7 +160,8 @@ export class Ownership {
     }
     if (slot < 0) return;
     const its = peer.cache.holds(slot);
-    if (!its && !(epoch > 0 && this.#beats(epoch, owner, slot))) return;
+    // one that it says has ended goes, whoever says that he owns it, unless his claim is the stronger one
+    if (!its && (epoch === 0 || this.#stronger(slot, epoch, owner))) return;
     const holder = this.#store.cacheOf(slot) as Cache;
     if (holder === this.internal) this.#giveUp(slot, key);
     else if (!its) holder.contestedAt = peer.heardAt;
@@ -224,9 +227,9 @@ export class Ownership {
   }
 
   /** Withdraw what the kernel does not have. Returns how many. */
-  resyncEnd(): number {
+  resyncEnd(withdraw: boolean): number {
     let deleted = 0;
-    for (let slot = 0; this.#resyncing && slot < this.internal.top; slot++) {
+    for (let slot = 0; withdraw && this.#resyncing && slot < this.internal.top; slot++) {
       if (!this.internal.holds(slot) || this.internal.marked(slot, Mark.SEEN)) continue;
       this.#withdraw(slot, this.internal.identity(slot, this.#key));
       deleted++;
@@ -321,6 +324,11 @@ export class Ownership {
   /** Is that claim stronger than the one under which the record in the slot is held? */
   #beats(epoch: number, owner: number, slot: number): boolean {
     return stronger(epoch, owner, this.#store.epoch(slot), this.#store.owner(slot));
+  }
+
+  /** Is the record in the slot held under a stronger claim than that? */
+  #stronger(slot: number, epoch: number, owner: number): boolean {
+    return stronger(this.#store.epoch(slot), this.#store.owner(slot), epoch, owner);
   }
 
   /** Has the peer said something newer of this splice, in a datagram that came before this one? */

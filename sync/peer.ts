@@ -6,6 +6,9 @@ import { Graves } from './graves.js';
 import { FIRST_ONLY, type Versions } from './versions.js';
 import { ReceiveWindow } from './window.js';
 
+/** At first; doubled while there is not room for all. */
+const ASK_AGAIN_MS = 1000;
+
 /** A bulk has ended: what it did not list goes, once all up to `end` has come. */
 export interface PendingEnd {
   readonly first: number;
@@ -55,8 +58,11 @@ export class Peer {
   behind = false;
   /** A bulk that begins here or later is being asked for; 0: none. */
   wanted = 0;
-  /** Records that did not find room in the cache since the last bulk began. */
-  refused = 0;
+  /** The last datagram of whose records one did not find room in the cache; 0: none. */
+  refusedAt = 0;
+  /** A bulk for what was refused is asked for again when there is room, not before this. */
+  askAgainAt = 0;
+  askAgainMs = ASK_AGAIN_MS;
   pendingEnd: PendingEnd | undefined;
   pendingBuckets: PendingBuckets[] = [];
   /** Walks under way that drop what a bulk or a repair has not named. */
@@ -105,6 +111,8 @@ export class Peer {
     this.pendingBuckets = [];
     this.pendingDigests = [];
     this.touched.fill(0);
+    this.refusedAt = 0;
+    this.askAgainMs = ASK_AGAIN_MS;
     this.followedFrom = Number.POSITIVE_INFINITY;
     this.acked = 0;
     this.holdsAll = false;
