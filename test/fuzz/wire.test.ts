@@ -1,4 +1,12 @@
 // What comes from the link, however it has been damaged or made up, is a datagram or a named rejection.
+//
+//   npm test -- fuzz/wire                                       100,000 datagrams, always the same ones
+//   FUZZ_INPUTS=1000000 FUZZ_SEED=7 npm test -- fuzz/wire       more, and others
+//
+// A failure names its seed and shows the datagram in hexadecimal; one that taught something is kept
+// in test/fuzz/corpus/wire.
+//
+// deadline: 600
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { RECORD_SIZE } from '../../kernel/record/layout.js';
