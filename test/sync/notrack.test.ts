@@ -110,6 +110,18 @@ notrack('a lost last datagram is found by the question that follows it', () => {
   assert.ok(converged(a, b));
 });
 
+notrack('a difference that nobody has noticed is found by its digest, and repaired', () => {
+  const [world, a, b] = pair(15, { verifyMs: 5000 });
+  const [record] = a.open(400);
+  world.run(200);
+  const cache = b.external(a);
+  cache?.remove(cache.slotOf(record.slice));
+  assert.is(cache?.size, 399);
+  world.run(12_000);
+  assert.ok(converged(a, b));
+  assert.is(a.engine.stats().queue.bulks_sent, 1, 'by itself, without a bulk');
+});
+
 notrack('a link that loses without end is not filled by bulks', () => {
   const [world, a, b] = pair(6);
   a.open(4000);
