@@ -132,8 +132,8 @@ export class Table {
 
   /**
    * Put n records of RECORD_SIZE bytes into the table; their times are stamped by this kernel's own
-   * clock. A record gives way, or makes others give way, by (epoch, owner). One with Flag.STANDBY is held
-   * for its owner: translated, in silence, until it is deleted or a stronger claim takes its place.
+   * clock. A record gives way, or makes others give way: of one splice by (epoch, owner), of two splices of
+   * one address pair the later one stays. One with Flag.STANDBY is held for its owner: translated, in silence, until it is deleted or a stronger claim takes its place.
    * @returns one Result per record
    */
   insert(records: Uint8Array, options: { events?: boolean } = {}): Uint32Array {

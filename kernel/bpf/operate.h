@@ -32,14 +32,9 @@ static __always_inline bool beats(const struct splice_record *a, const struct sp
 	return a->generation > b->generation;
 }
 
-/*
- * Between two splices that claim one address pair: of one owner the later birth, since the addresses
- * were free when it was born. One whose sockets are open here is alive whatever a record says.
- */
-static __always_inline bool displaces(const struct splice_record *a, const struct splice_record *b)
+/* The same between two splices; of one owner the later birth, as far as their numbers say. */
+static __always_inline bool claims_more(const struct splice_record *a, const struct splice_record *b)
 {
-	if (b->flags & FLAGS_SOCKET)
-		return false;
 	if (a->epoch != b->epoch)
 		return a->epoch > b->epoch;
 	if (a->owner != b->owner)
@@ -47,6 +42,31 @@ static __always_inline bool displaces(const struct splice_record *a, const struc
 	if (a->incarnation != b->incarnation)
 		return a->incarnation > b->incarnation;
 	return a->id > b->id;
+}
+
+/*
+ * Between two splices of one address pair the later one is right, since the addresses were free when it was
+ * born. Those of one table are numbered; of others the one whose last packet is later lives. The claim says
+ * little: a commit raises that of what has long ended like that of all the rest. But one whose socket is open
+ * here is alive whatever a record says, and what is held for another node needs the stronger claim too.
+ */
+static __always_inline bool displaces(const struct splice_record *r, struct splice_entry *e)
+{
+	control_t c = control_read(e);
+	__u64 idle;
+
+	if (control_flags(c) & FLAGS_SOCKET)
+		return false;
+	if (control_finished(c))
+		return true;
+	if (r->flags & SPLICE_F_STANDBY && !control_standby(c))
+		return claims_more(r, &e->record);
+	if (same_splice(r, &e->record))
+		return r->id > e->record.id;
+	if (e->live.shortened && !e->live.unproven)
+		return true;	/* its last packet is not when it seems to have been */
+	idle = idle_ms(e, bpf_ktime_get_ns());
+	return r->idle_ms != idle ? r->idle_ms < idle : claims_more(r, &e->record);
 }
 
 static __always_inline bool record_valid(const struct splice_record *r)
@@ -66,8 +86,17 @@ static __noinline __u32 judge_claim(const struct splice_record *r, __u32 leg)
 		return SPLICE_OK;
 	if (e->record.id == r->id && same_splice(&e->record, r))
 		return beats(r, &e->record) ? SPLICE_OK : SPLICE_EXISTS;
-	return control_finished(control_read(e)) || displaces(r, &e->record) ? SPLICE_OK :
-									       SPLICE_TUPLE_TAKEN;
+	return displaces(r, e) ? SPLICE_OK : SPLICE_TUPLE_TAKEN;
+}
+
+/* Take away what has the weaker claim. Of another splice it is the end, which others have to hear of. */
+static __noinline void make_room(const struct splice_record *r, __u32 leg)
+{
+	struct splice_leg_ref *ref = bpf_map_lookup_elem(&legs, &r->tuple[leg & 1]);
+	struct splice_entry *e = ref ? entry_of(ref) : NULL;
+
+	if (e)
+		entry_remove(e, ref->slot, ref->id, ref->id != r->id || !same_splice(&e->record, r));
 }
 
 /* Another machine's clock means nothing here: only what is left and how long it was idle. */
@@ -176,8 +205,8 @@ static __noinline __u32 insert_contested(const struct splice_record *r, bool eve
 	e = held_entry(r);
 	if (e)
 		return update_held(e, r, events);
-	vacate(&r->tuple[0]);
-	vacate(&r->tuple[1]);
+	make_room(r, 0);
+	make_room(r, 1);
 	e = entry_claim(&slot);
 	if (!e)
 		return SPLICE_TABLE_FULL;

@@ -68,8 +68,9 @@ enum splice_option {
  * The record: kernel event, cache slot, datagram body and commit batch are these bytes.
  *
  * Identity is (origin, incarnation, id) and never changes. The owner is (epoch, owner): the higher
- * pair wins wherever two records of one identity or one tuple meet; between records of one owner
- * the higher generation wins (serial arithmetic, RFC 1982, is not needed: 2^32 changes of one flow).
+ * pair wins wherever two records of one identity meet; between records of one owner the higher
+ * generation wins (serial arithmetic, RFC 1982, is not needed: 2^32 changes of one flow). Of two
+ * splices of one tuple the later one is right.
  */
 struct splice_record {
 	__u64 id;		/* rises within an incarnation */
@@ -188,7 +189,7 @@ enum splice_op_result {
 	SPLICE_OK = 0,
 	SPLICE_NOT_FOUND = 1,	/* DELETE, CONFIRM: no such identity */
 	SPLICE_EXISTS = 2,	/* INSERT: this identity and owner is there, not older */
-	SPLICE_TUPLE_TAKEN = 3,	/* INSERT: another splice with a stronger claim has a tuple */
+	SPLICE_TUPLE_TAKEN = 3,	/* INSERT: another splice, which is the later one, has a tuple */
 	SPLICE_TABLE_FULL = 4,
 	SPLICE_INVALID = 5,	/* bad version, state or flags */
 };

@@ -39,6 +39,7 @@ interface Wanted {
   serverPort?: number;
   epoch?: number;
   owner?: number;
+  incarnation?: number;
   generation?: number;
   remainingMs?: number;
   idleMs?: number;
@@ -47,7 +48,7 @@ interface Wanted {
 function record(wanted: Wanted): RecordView {
   const r = newRecord();
   r.id = BigInt(wanted.id);
-  r.incarnation = 77n;
+  r.incarnation = BigInt(wanted.incarnation ?? 77);
   r.origin = 5;
   r.owner = wanted.owner ?? 5;
   r.epoch = wanted.epoch ?? 1;
@@ -192,17 +193,35 @@ real('of two copies of a splice the stronger claim stays: epoch, owner, then gen
   );
 });
 
-real('a tuple of another splice is taken only by a stronger claim, and wholly', () => {
-  insert({ id: 5, clientPort: 10, serverPort: 20, epoch: 2 });
-  assert.equal(insert({ id: 6, clientPort: 10, serverPort: 21, epoch: 1 }), [Result.TUPLE_TAKEN]);
-  assert.equal(insert({ id: 4, clientPort: 11, serverPort: 20, epoch: 3 }), [Result.OK]);
+real('of two splices of one table the later birth has the tuple, and wholly', () => {
+  insert({ id: 5, clientPort: 10, serverPort: 20 });
+  assert.equal(insert({ id: 4, clientPort: 10, serverPort: 21, epoch: 9 }), [Result.TUPLE_TAKEN]);
+  assert.equal(insert({ id: 6, clientPort: 11, serverPort: 20 }), [Result.OK]);
   assert.equal(
     dump().map((r) => r.id),
-    [4n],
+    [6n],
   );
   // nothing of the loser is left: its client tuple is free
-  assert.equal(insert({ id: 7, clientPort: 10, serverPort: 30, epoch: 1 }), [Result.OK]);
+  assert.equal(insert({ id: 3, clientPort: 10, serverPort: 30 }), [Result.OK]);
 });
+
+real(
+  'of two tables the one has it whose last packet is later, and the end of the other is told',
+  async () => {
+    const here = { id: 8, clientPort: 10, incarnation: 77, idleMs: 100, epoch: 3 };
+    const old = { id: 9, clientPort: 10, incarnation: 78, idleMs: 5_000, epoch: 4 };
+    insert(here);
+    assert.equal(insert(old), [Result.TUPLE_TAKEN]);
+    datapath.table.flush();
+    insert(old);
+    assert.equal([...datapath.table.insert(record(here).bytes)], [Result.OK]);
+    await until('the DESTROY', () => events.some((e) => e.type === EventType.DESTROY));
+    assert.equal(
+      events.filter((e) => e.type === EventType.DESTROY).map((e) => e.id),
+      [9n],
+    );
+  },
+);
 
 real('under one owner the later birth has the tuple, whatever the generations say', () => {
   insert({ id: 5, clientPort: 10, generation: 1 });
