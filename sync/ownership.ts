@@ -81,6 +81,7 @@ export class Ownership {
     'commit_tuple_taken', // ... not, since a stronger splice has the addresses
     'commit_table_full',
     'commit_invalid',
+    'commit_beaten', // ... not, since a stronger claim on it, or its end, was heard meanwhile
     'commit_expired', // ... not, since it was closing and its time is up
     'demoted', // given up to a stronger claim
     'weaker', // claims that ours, or another peer's, beats
@@ -284,8 +285,14 @@ export class Ownership {
       if (result === Result.OK) {
         const at = index * RECORD_SIZE;
         const key = this.#key.load(view, at);
-        const slot =
-          slots && this.#store.has(slots[index], key) ? slots[index] : this.#store.find(key);
+        const where = slots && this.#store.has(slots[index], key) ? slots[index] : -1;
+        const slot = where < 0 ? this.#store.find(key) : where;
+        const epoch = view.getUint32(at + RecordOffset.epoch, true);
+        if (this.#beaten(slot, key, epoch, where < 0)) {
+          this.counts.commit_beaten++;
+          this.#demoted.push(records.slice(at, at + RECORD_SIZE));
+          continue;
+        }
         if (this.#taken(slot, key, view, at, now, room > 0)) room--;
         ours++;
       } else if (result === Result.EXISTS) this.counts.commit_exists++;
@@ -329,6 +336,13 @@ export class Ownership {
   /** Is the record in the slot held under a stronger claim than that? */
   #stronger(slot: number, epoch: number, owner: number): boolean {
     return stronger(this.#store.epoch(slot), this.#store.owner(slot), epoch, owner);
+  }
+
+  /** Has a stronger claim come since a record was planned; or, if it is not where it was, its end? */
+  #beaten(slot: number, key: Identity, epoch: number, moved: boolean): boolean {
+    const { node } = this.#host;
+    if (moved && this.tombstones.covers(key, epoch, node)) return true;
+    return slot >= 0 && !this.internal.holds(slot) && !this.#beats(epoch, node, slot);
   }
 
   /** Has the peer said something newer of this splice, in a datagram that came before this one? */

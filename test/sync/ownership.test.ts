@@ -1,6 +1,7 @@
 // Who owns what after takeovers, returns and splits, in simulated time.
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { RECORD_SIZE } from '../../kernel/record/layout.js';
 import { RecordView } from '../../kernel/record/record.js';
 import { parse, Segment } from '../../sync/wire.js';
 import { content, converged, type Node, World } from './world.js';
@@ -273,6 +274,33 @@ ownership('a live owner hears at once of what was taken from it', () => {
   b.commit();
   world.run(0.5);
   assert.equal(a.kernel.size, 0);
+});
+
+ownership('what is heard while the kernel inserts decides: a stronger claim, or an end', () => {
+  const world = new World(14);
+  const [a, b, c] = ['lb-a', 'lb-b', 'lb-c'].map((name) => world.node(name));
+  for (const node of [a, b, c]) node.engine.start();
+  a.open(30);
+  world.run(500);
+  a.down = true;
+  world.run(4000);
+  const [slow, quick] = b.id > c.id ? [c, b] : [b, c];
+  const [chunk] = [...slow.engine.plan()];
+  assert.equal(quick.commit(), 30, 'under the same epoch, and with the higher id');
+  world.run(100);
+  const taken = [...quick.kernel.values()].map((bytes) => new RecordView(bytes.slice()));
+  quick.close(...taken.slice(0, 10));
+  world.run(100);
+  for (let at = 0; at < chunk.length; at += RECORD_SIZE) {
+    const record = new RecordView(chunk, at);
+    slow.kernel.set(record.identity, record.slice.slice());
+  }
+  assert.equal(slow.engine.committed(chunk, new Uint32Array(30)), 0);
+  assert.equal([slow.kernel.size, slow.external(quick)?.size], [0, 20]);
+  assert.equal(slow.engine.stats().ownership.commit_beaten, 30);
+  world.run(500);
+  assert.equal([quick.kernel.size, quick.demotions], [20, 0]);
+  assert.ok(converged(b, c));
 });
 
 ownership.run();
