@@ -81,7 +81,8 @@ export class Daemon {
       },
       datapath.adopted ? 'ready, with the table that was there' : 'ready, with a new table',
     );
-    void warmUp(sync.mode, () => this.stopping);
+    const sealed = this.settings.keyFile !== undefined;
+    void warmUp({ mode: sync.mode, sealed }, () => this.stopping);
   }
 
   /** The datapath and its splices go on. */

@@ -1,6 +1,7 @@
 // Code that has not run yet is interpreted, at a fifth of its speed; and what this daemon is for, a burst
 // of new splices or a takeover, comes without notice. So the replication is rehearsed once at the start:
 // two engines of its own kind that know nothing of the real one, on a link in memory.
+import { createSecretKey } from 'node:crypto';
 import {
   EVENT_SIZE,
   EventOffset,
@@ -14,7 +15,10 @@ import {
 import { newRecord, nodeId } from '../kernel/record/record.js';
 import { Sync } from '../sync/engine.js';
 import type { Clock, Link } from '../sync/ports.js';
+import { SECRET_SIZE } from '../sync/seal/box.js';
+import { openSeal, type Seal } from '../sync/seal/seal.js';
 import { Breath } from './breath.js';
+import { random } from './world.js';
 
 const RECORDS = 2000;
 /** Events of one burst, and changes that come alone. */
@@ -29,6 +33,15 @@ const MTU = 1400;
 /** After so much time whatever is due has been done. */
 const STEP_MS = 5;
 const ROUNDS_MAX = 2000;
+
+/** As the daemon is configured. */
+export interface Play {
+  readonly mode: string;
+  readonly sealed: boolean;
+}
+
+/** Of no link. */
+const KEY = { id: 1, secret: createSecretKey(Buffer.alloc(SECRET_SIZE)) };
 
 /** Time that passes only when it is told to. */
 class Stage implements Clock {
@@ -58,21 +71,30 @@ class Stage implements Clock {
 class Player {
   readonly sync: Sync;
   readonly #mail: Uint8Array[] = [];
+  readonly #seal: Seal | undefined;
 
   constructor(
     readonly name: string,
     stage: Stage,
-    mode: string,
+    { mode, sealed }: Play,
     other: () => Player,
   ) {
-    const link: Link = {
+    const node = nodeId(name);
+    const cable: Link = {
       mtu: MTU,
       paths: 1,
       send: (datagram) => other().#mail.push(datagram.slice()) > 0,
       stats: () => ({}),
     };
+    if (sealed) {
+      const deliver = (datagram: Uint8Array) => this.sync.receive(datagram);
+      const proved = () => this.sync.greet();
+      const keys = [KEY];
+      this.#seal = openSeal({ link: cable, keys, node, clock: stage, random, deliver, proved });
+    }
+    const link = this.#seal ?? cable;
     this.sync = new Sync({
-      node: nodeId(name),
+      node,
       name,
       incarnation: INCARNATIONS[0],
       clock: stage,
@@ -92,8 +114,13 @@ class Player {
 
   read(): void {
     for (let datagram = this.#mail.shift(); datagram; datagram = this.#mail.shift()) {
-      this.sync.receive(datagram);
+      (this.#seal ?? this.sync).receive(datagram);
     }
+  }
+
+  stop(): void {
+    this.sync.stop();
+    this.#seal?.stop();
   }
 }
 
@@ -127,10 +154,10 @@ function events(node: number, first: number, count: number, type: number, genera
 }
 
 /** All that happens to a pair in its life, in pieces of a millisecond or so. */
-function* rehearsal(mode: string): Generator<void> {
+function* rehearsal(play: Play): Generator<void> {
   const stage = new Stage();
-  const a: Player = new Player('first', stage, mode, () => b);
-  const b: Player = new Player('second', stage, mode, () => a);
+  const a: Player = new Player('first', stage, play, () => b);
+  const b: Player = new Player('second', stage, play, () => a);
   const settle = function* (done: () => boolean): Generator<void> {
     for (let i = 0; i < ROUNDS_MAX && !done(); i++) {
       stage.pass();
@@ -163,14 +190,14 @@ function* rehearsal(mode: string): Generator<void> {
     yield;
   }
   yield* settle(() => a.sync.internal.size === 0);
-  for (const { sync } of [a, b]) sync.stop();
+  for (const player of [a, b]) player.stop();
 }
 
 /** Rehearses until it is done or `ended` says so, and lets all else have its turn. */
-export async function warmUp(mode: string, ended: () => boolean): Promise<void> {
+export async function warmUp(play: Play, ended: () => boolean): Promise<void> {
   const breath = new Breath();
   for (let i = 0; i < TIMES; i++) {
-    for (const _ of rehearsal(mode)) {
+    for (const _ of rehearsal(play)) {
       if (ended()) return;
       await breath.take();
     }
