@@ -130,6 +130,10 @@ export class Conntrackd implements System {
     return pidOf(this.#daemons[side]);
   }
 
+  async octets(): Promise<number> {
+    return this.network.traffic(this.pid('a')).octets;
+  }
+
   async insert(first: number, count: number): Promise<number> {
     const [began] = await this.#loaders.a.run('insert', first, count);
     return began;

@@ -38,13 +38,13 @@ export class Network {
     return `${this.name}-${side}`;
   }
 
-  /** Octets on the link so far, Ethernet's header included, both ways. */
-  octets(pid: number): number {
+  /** What has been on the link so far, both ways; octets with Ethernet's header. */
+  traffic(pid: number): { octets: number; packets: number } {
     const line = readFileSync(`/proc/${pid}/net/dev`, 'latin1')
       .split('\n')
       .find((text) => text.trimStart().startsWith(`${LINK}:`));
     const fields = line?.split(':')[1].trim().split(/\s+/).map(Number) ?? [];
-    return fields[0] + fields[8];
+    return { octets: fields[0] + fields[8], packets: fields[1] + fields[9] };
   }
 
   /** Lose this share of the packets, both ways; 0: none. */

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /** What is measured of one pair of daemons, from its start to its end. */
-import { closeSync, openSync, readFileSync } from 'node:fs';
+import { closeSync, openSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Lab, LabError } from '../../test/lab/lab.js';
+import { command, type Lab, LabError } from '../../test/lab/lab.js';
 import { monotonicMs } from '../clock.js';
 import { cpuSeconds } from '../machine.js';
 import type { Arrivals } from './arrivals.js';
@@ -43,7 +43,6 @@ function usage(system: System) {
     sender: cpuMicroseconds(a),
     receiver: cpuMicroseconds(b),
     machine: cpuSeconds() * 1e6,
-    octets: system.network.octets(a),
     senderMemory: residentBytes(a),
     receiverMemory: residentBytes(b),
   });
@@ -71,12 +70,13 @@ async function taken(
 
 /** Entries into a's kernel table, until all are in b's external cache. */
 export async function replicate(system: System, arrivals: Arrivals, count: number) {
+  const sent = await system.octets();
   const used = usage(system);
   const seconds = await taken(system, arrivals, count, () => system.insert(0, count));
-  const each = Object.entries(used()).map(([key, value]) => [key, value / count]);
-  return { perSecond: count / seconds, ...Object.fromEntries(each) } as ReturnType<typeof used> & {
-    perSecond: number;
-  };
+  const each = used();
+  for (const key of Object.keys(each) as (keyof typeof each)[]) each[key] /= count;
+  const octets = ((await system.octets()) - sent) / count;
+  return { perSecond: count / seconds, octets, ...each };
 }
 
 /** One change at a time: from just before it is made until b has taken it in, in microseconds. */
@@ -99,8 +99,14 @@ export function percentile(values: number[], share: number): number {
 
 /** Everything again on request, into an external cache that has been emptied; in seconds. */
 export async function resync(system: System, arrivals: Arrivals, count: number): Promise<number> {
-  await system.forget();
-  if ((await system.held()) !== 0) throw new LabError('COMMAND', `${system.name}: not emptied`);
+  const deadline = monotonicMs() + LIMIT_MS;
+  for (;;) {
+    await system.forget();
+    if ((await system.held()) === 0) break;
+    // something was still on its way
+    if (monotonicMs() > deadline) throw new LabError('COMMAND', `${system.name}: not emptied`);
+    await sleep(LOOK_MS);
+  }
   return taken(system, arrivals, count, async () => {
     const began = monotonicMs();
     await system.request();
@@ -124,7 +130,7 @@ export async function dump(
   await new Promise((resolve) => child.once('exit', resolve));
   const seconds = (monotonicMs() - began) / 1000;
   closeSync(fd);
-  const lines = readFileSync(file, 'latin1').split(format === 'xml' ? '</flow>' : '\n').length - 1;
+  const lines = Number(command('grep', ['-c', format === 'xml' ? '</flow>' : '', file]));
   if (lines < count) throw new LabError('COMMAND', `${system.name}: a dump of ${lines} entries`);
   return seconds;
 }

@@ -3,10 +3,17 @@
  * Puts splices into the kernel table of its network namespace, by the program and with the events of
  * splice(), so that spliced has something to replicate. Nothing is put into a cache directly.
  */
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { BATCHES_SIZE, Batch } from '../../kernel/batch.js';
 import { Datapath } from '../../kernel/datapath.js';
+import { bpf } from '../../kernel/native.js';
 import {
+  BATCH_ITEMS,
+  BATCHES,
   Flag,
+  Operation,
+  OperationFlag,
   Option,
   RECORD_SIZE,
   RecordOffset,
@@ -15,6 +22,7 @@ import {
   TupleOffset,
 } from '../../kernel/record/layout.js';
 import { newRecord, nodeId } from '../../kernel/record/record.js';
+import { MappedArray } from '../../kernel/table.js';
 import { monotonicMs } from '../clock.js';
 import { offer } from '../helper.js';
 
@@ -26,6 +34,8 @@ const SCATTER = 2_654_435_761;
 
 let datapath: Datapath;
 let node: number;
+let batch: Batch;
+let program: number;
 
 /** What all of them have in common. */
 function pattern(): Uint8Array {
@@ -80,10 +90,15 @@ function splices(first: number, count: number, generation: number): Uint8Array {
   return bytes;
 }
 
+/** What Table.insert does with events, by the last batch: the daemon has the first one in use meanwhile. */
 function put(records: Uint8Array): void {
-  const results = datapath.table.insert(records, { events: true });
-  const refused = results.find((result) => result !== 0);
-  if (refused !== undefined) throw new Error(`the table has refused a splice: ${refused}`);
+  const whole = BATCH_ITEMS * RECORD_SIZE;
+  for (let at = 0; at < records.length; at += whole) {
+    batch.fill(Operation.INSERT, OperationFlag.EVENTS, records.subarray(at, at + whole));
+    batch.run(program);
+    const refused = batch.results.find((result) => result !== 0);
+    if (refused !== undefined) throw new Error(`the table has refused a splice: ${refused}`);
+  }
 }
 
 const functions = {
@@ -91,6 +106,9 @@ const functions = {
   async open(pinPath: string, cgroup: string, name: string, tableSize: number) {
     node = nodeId(name);
     datapath = await Datapath.open({ pinPath, cgroup, interfaces: [], node, tableSize });
+    const batches = bpf().objGet(join(pinPath, 'map_batches'));
+    batch = new Batch(new MappedArray(batches, BATCHES_SIZE).bytes, BATCHES - 1);
+    program = bpf().objGet(join(pinPath, 'prog_table_op'));
   },
   /** @returns when the first was put in, in milliseconds of CLOCK_MONOTONIC */
   insert(first: number, count: number) {

@@ -4,7 +4,7 @@ import { chmodSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { call } from '../../daemon/control/index.js';
-import type { Result, Verb, Verbs } from '../../daemon/control/protocol.js';
+import type { Result, StatsName, Verb, Verbs } from '../../daemon/control/protocol.js';
 import type { Lab, Started } from '../../test/lab/lab.js';
 import { Helper } from '../helper.js';
 import { HASH_LIMIT } from './conntrackd.js';
@@ -15,6 +15,8 @@ import { alike, type Format, NICE, pidOf, type System } from './system.js';
 const DAEMON = fileURLToPath(new URL('../../dist/daemon/main.js', import.meta.url));
 const SPLICECTL = fileURLToPath(new URL('../../dist/bin/splicectl.js', import.meta.url));
 const KEY = '5a'.repeat(32);
+/** Ethernet, IPv4 and UDP. */
+const HEADERS = 14 + 20 + 8;
 const BUFFER = 4_194_304;
 
 interface Options {
@@ -130,6 +132,25 @@ General {
 
   pid(side: Side): number {
     return pidOf(this.#daemons[side]);
+  }
+
+  /** Datagrams that leave in one piece (UDP_SEGMENT) are one packet to a veth, but not to a cable. */
+  async octets(): Promise<number> {
+    const { octets, packets } = this.network.traffic(this.pid('a'));
+    let datagrams = 0;
+    for (const side of SIDES) datagrams += await this.#counter(side, 'link', /datagrams_sent$/);
+    return octets + HEADERS * Math.max(0, datagrams - packets);
+  }
+
+  /** Bulks that b has received whole. */
+  bulks(): Promise<number> {
+    return this.#counter('b', 'network', /^bulks_received$/);
+  }
+
+  async #counter(side: Side, what: StatsName, name: RegExp): Promise<number> {
+    const { sections } = await this.call(side, 'stats', { what });
+    const found = Object.entries(sections[0].values).filter(([key]) => name.test(key));
+    return found.reduce((sum, [, value]) => sum + Number(value), 0);
   }
 
   insert(first: number, count: number): Promise<number> {

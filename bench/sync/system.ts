@@ -17,6 +17,8 @@ export interface System {
   /** End both daemons, and empty the tables of the kernel. */
   stop(): Promise<void>;
   pid(side: Side): number;
+  /** Octets on the link so far, both ways, Ethernet's header of every datagram included. */
+  octets(): Promise<number>;
   /** Put new entries, numbered from `first`, into the kernel table of a. @returns when it began */
   insert(first: number, count: number): Promise<number>;
   /** Change entries of a's kernel table one by one, pauses between. @returns when each change began */

@@ -29,6 +29,7 @@ export class Systems {
     this.all = [
       new Conntrackd(lab),
       new Spliced(lab, SystemName.OURS, { tableSize: TABLE_SIZE, sealed: false }),
+      new Spliced(lab, SystemName.SEALED, { tableSize: TABLE_SIZE, sealed: true }),
     ];
   }
 }
