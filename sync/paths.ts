@@ -134,8 +134,9 @@ export class Paths {
   /** Any datagram of a peer has come by this path of ours. */
   heard(peer: Peer, ours: number): void {
     const hearing = this.#hearings.get(peer.node);
-    const path = hearing?.from[ours];
-    if (hearing && path !== undefined) this.#note(hearing, path, hearing.serial);
+    if (hearing === undefined || hearing.paths < 2) return;
+    const path = hearing.from[ours];
+    if (path !== undefined) this.#note(hearing, path, hearing.serial);
   }
 
   /** A HELLO of a peer has come by this path of ours. True: it has come by another one already. */

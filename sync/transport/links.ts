@@ -8,9 +8,14 @@ import type { LinkSettings } from './settings.js';
 import { tcpPath } from './tcp.js';
 import { udpPath } from './udp.js';
 
-/** A link that has just been set up has its carrier, and with it its address, a moment later. */
-const START_MS = 2000;
+/**
+ * A link that has just been set up has its carrier, and with it its address, a moment later; that of
+ * IPv6 when nobody else has been found to have it (RFC 4862 section 5.4).
+ */
+const START_MS = { 4: 2000, 6: 4000 } as const;
 const START_LOOK_MS = 100;
+/** However many addresses come and go at once, as those of a takeover do. */
+const CHANGES_MS = 20;
 /** For what rtnetlink does not tell, such as a port that has become free. */
 const LOOK_MS = 1000;
 
@@ -47,14 +52,16 @@ export async function openLinks(
     }),
   );
   try {
-    await openAll(paths, names, options);
+    const families = ordered.map(({ family }) => START_MS[family]);
+    await openAll(paths, names, { startMs: Math.max(...families), ...options });
   } catch (error) {
     for (const path of paths) path.close();
     throw error;
   }
-  const watch = watchAddresses(() => {
+  const look = throttled(CHANGES_MS, () => {
     for (const path of paths) path.look();
   });
+  const watch = watchAddresses(look);
   const timer = setInterval(() => {
     for (const path of paths) if (path.fault !== undefined) path.look();
   }, LOOK_MS).unref();
@@ -84,7 +91,7 @@ function createPath(settings: LinkSettings, receive: Receive): Path {
 async function openAll(
   paths: readonly Path[],
   names: readonly string[],
-  { startMs = START_MS, warn = () => {} }: LinkOptions,
+  { startMs = 0, warn = () => {} }: LinkOptions,
 ): Promise<void> {
   const missing = new Map(paths.map((path, index) => [path, names[index]]));
   const deadline = performance.now() + startMs;
@@ -116,6 +123,21 @@ async function attempt(path: Path): Promise<SyncError | undefined> {
     if (error instanceof SyncError && error.code === 'INTERFACE') return error;
     throw error;
   }
+}
+
+/** Calls fn at once, and once more after what came within ms of that. */
+function throttled(ms: number, fn: () => void): () => void {
+  let timer: NodeJS.Timeout | undefined;
+  let again = false;
+  return () => {
+    again = timer !== undefined;
+    if (timer) return;
+    fn();
+    timer = setTimeout(() => {
+      timer = undefined;
+      if (again) fn();
+    }, ms);
+  };
 }
 
 /** Two links of one kind on one interface are told apart by their number. */

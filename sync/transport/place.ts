@@ -15,6 +15,8 @@ export interface Place {
 
 /** Fits every link between hosts; more saves nothing that could be measured. */
 export const MTU_MAX = 8972;
+/** Smaller interfaces get fragments. */
+const MTU_MIN = 548;
 const ETHERNET_MTU = 1500;
 /** IPv4 or IPv6, and UDP. */
 const HEADERS = { 4: 28, 6: 48 } as const;
@@ -61,7 +63,7 @@ function whyNot(settings: LinkSettings, hasOthers: boolean): string {
 
 /** Octets of the largest datagram that needs no fragments there. */
 export function datagramSize(place: Place, family: 4 | 6): number {
-  return Math.min(MTU_MAX, mtuOf(place.interface) - HEADERS[family]);
+  return Math.max(MTU_MIN, Math.min(MTU_MAX, mtuOf(place.interface) - HEADERS[family]));
 }
 
 /** What an interface that is not there yet is taken to carry. */

@@ -27,6 +27,16 @@ exchange.after.each(async () => {
   for (const node of all) await node.tell('stop');
 });
 
+exchange('forty thousand splices that are born at once overflow no buffer', async () => {
+  for (const node of [a, b])
+    await node.tell('start', node.name, [linkOf('multicast', 4, node.name)]);
+  await equal([a, b], 3000);
+  await a.tell('open', 40_000);
+  const [, { link, repaired }] = await equal([a, b], 5000);
+  assert.is(link['multicast eth0 overflowed'], 0);
+  assert.is(repaired, 0);
+});
+
 const KINDS: LinkSettings['kind'][] = ['multicast', 'udp', 'tcp'];
 
 /** A death is noticed within half a second. */

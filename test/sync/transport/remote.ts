@@ -32,6 +32,8 @@ export interface Answer {
   readonly inSync: boolean;
   readonly notices: readonly string[];
   readonly warnings: readonly string[];
+  /** Datagrams of the peers that had to be said again. */
+  readonly repaired: number;
   readonly mtu: number;
   readonly link: Readonly<Record<string, number>>;
 }
@@ -113,6 +115,7 @@ class LinkNode {
       inSync: sync.inSync,
       notices: this.notices,
       warnings: this.warnings,
+      repaired: sync.stats().queue.nacks_sent,
       mtu: this.link.mtu,
       link: sync.stats().link,
     };
