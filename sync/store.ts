@@ -166,7 +166,7 @@ export class Store {
     const digests = this.#digests;
     const low = digests[2 * slot];
     const high = digests[2 * slot + 1];
-    this.#sum(slot, key);
+    if (low !== 0 || high !== 0) this.#sum(slot, key);
     digestRecord(words, from, digests, 2 * slot);
     this.#sum(slot, key);
     return digests[2 * slot] !== low || digests[2 * slot + 1] !== high;
