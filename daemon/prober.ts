@@ -96,7 +96,9 @@ export class Prober {
     const breath = new Breath();
     const began = performance.now();
     let asked = 0;
-    for (const batch of this.parts.datapath.table.unproven(this.periodMs)) {
+    // with CommitTimeout there is no time for another round: all are asked that nobody has proven
+    const idleMs = this.parts.commitTimeoutMs() > 0 ? 0 : this.periodMs;
+    for (const batch of this.parts.datapath.table.unproven(idleMs)) {
       for (let at = 0; at < batch.length; at += BURST) {
         const burst = batch.slice(at, at + BURST);
         for (const entry of burst) this.probe(entry);

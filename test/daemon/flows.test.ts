@@ -149,6 +149,53 @@ test('a silent flow that lives is proven and goes on; what is gone is removed in
   await prober.stop();
 });
 
+test('with CommitTimeout a silent flow that lives is asked before its time is over', async () => {
+  legs.datapath.table.flush(); // what has ended waits for nobody
+  committed = 0;
+  active = true;
+  const timeoutMs = 1200;
+  const transfers = FAMILIES.map((families) =>
+    legs.transfer({
+      ...families,
+      verb: 'PUT',
+      length: 20_000,
+      piece: 10_000,
+      paceMs: 2 * timeoutMs,
+    }),
+  );
+  await until('the commits', () => committed === FAMILIES.length);
+  const { table } = legs.datapath;
+  const alive = takeOver().map((record) => {
+    assert.equal([...table.delete(record.bytes)], [0]);
+    record.remainingMs = timeoutMs;
+    record.idleMs = 0;
+    assert.equal([...table.insert(record.bytes)], [0]);
+    return record.id;
+  });
+  const prober = new Prober({
+    datapath: legs.datapath,
+    log: pino({ enabled: false }),
+    active: () => active,
+    periodMs: () => 3_600_000,
+    commitTimeoutMs: () => timeoutMs,
+  });
+  prober.start();
+  prober.committed(alive.length);
+  const began = performance.now();
+  try {
+    await until('answers that give them their whole time again', () => {
+      const entries = [...table.dumpEntries()].flat();
+      return entries.every(({ record }) => record.remainingMs > timeoutMs);
+    });
+    assert.ok(performance.now() - began < timeoutMs, 'in time');
+    assert.equal(present().sort(), alive.sort());
+  } finally {
+    active = false;
+    await prober.stop();
+  }
+  for (const transfer of transfers) assert.ok((await transfer).ok);
+});
+
 test('each end is asked in each round in a way that it answers', async () => {
   committed = 0;
   const transfers = FAMILIES.map((families) =>
