@@ -20,8 +20,9 @@ import { HEADER, HEADER_SIZE, MAGIC, Type } from '../wire/header.js';
 import { Box, OVERHEAD, SALT_SIZE, type SealKey } from './box.js';
 import { Budget } from './budget.js';
 import { challengeIn, Handshake, isHandshake, proves } from './handshake.js';
-import { random128, same } from './octets.js';
-import { Sealer } from './sealer.js';
+import { random128 } from './octets.js';
+import { OwnSessions } from './own.js';
+import type { Sealer } from './sealer.js';
 import { Session, Sessions } from './sessions.js';
 
 /** Why a datagram did not get through, each a counter `rejected_` and its name. */
@@ -60,14 +61,6 @@ export interface SealOptions {
   readonly renewAfter?: number;
 }
 
-/**
- * Full datagrams under one key up to which the encryption of AES-GCM stays as good as ideal, by the
- * measure of RFC 8446, section 5.5: 2^24.5 records of 16 KiB are 2^28 of 1.4 KiB.
- */
-const RENEW_AFTER = 2 ** 28;
-/** A new session is offered for so long before it is used, so that the others know it by then. */
-const OFFER_MS = 100;
-const OFFERS = 4;
 /** How long an answer to a challenge is one; then another challenge is drawn. */
 const CHALLENGE_MS = 1000;
 /** Between the first and the second time of asking; doubled after each, up to the maximum. */
@@ -96,10 +89,7 @@ export class Seal implements Link {
   readonly #control: Uint8Array;
   #plain: Uint8Array;
   #keys: readonly SealKey[];
-  #sealer: Sealer;
-  /** A session that is offered and not used yet. */
-  #coming: Sealer | undefined;
-  #comingTimer: Timer | undefined;
+  readonly #own: OwnSessions;
   #provedTimer: Timer | undefined;
   #provedAt = Number.NEGATIVE_INFINITY;
   #stopped = false;
@@ -109,13 +99,12 @@ export class Seal implements Link {
     'challenges_sent',
     'proofs_sent',
     'sessions_proven',
-    'sessions_renewed',
     'handshakes_overheard', // to another node
   );
   readonly #rejections = counts<SealRejection>(...SEAL_REJECTIONS);
 
   constructor(options: SealOptions) {
-    const { link, keys, node, clock, random } = options;
+    const { link, keys, node, clock, random, renewAfter } = options;
     this.#options = options;
     this.mtu = link.mtu - OVERHEAD;
     this.paths = link.paths;
@@ -126,13 +115,13 @@ export class Seal implements Link {
     this.#control = new Uint8Array(link.mtu);
     this.#plain = new Uint8Array(link.mtu);
     this.#keys = keys;
-    this.#sealer = new Sealer(keys[0], node, random);
+    const offer = (coming: Sealer): void => this.#say(coming, this.#handshake.offer());
+    this.#own = new OwnSessions({ node, clock, random, renewAfter, offer }, keys[0]);
   }
 
   send(datagram: Uint8Array, path: number): boolean {
-    const size = this.#sealer.seal(datagram, this.#out);
+    const size = this.#own.seal(datagram, this.#out);
     this.#counts.sealed++;
-    if (this.#sealer.sealed >= this.#renewAfter) this.#renew();
     return this.#options.link.send(this.#out.subarray(0, size), path);
   }
 
@@ -148,18 +137,17 @@ export class Seal implements Link {
 
   /** The keys anew: the first seals, all open. What was sealed by one that is gone is not heard any more. */
   setKeys(keys: readonly SealKey[]): void {
-    const { key } = this.#coming ?? this.#sealer;
     this.#keys = keys;
     this.#sessions.keep((known) => this.#holds(known));
-    if (isSame(key, keys[0])) return;
-    this.#renew();
-    if (!this.#holds(this.#sealer.key)) this.#switch();
+    if (isSame(this.#own.key, keys[0])) return;
+    this.#own.renew(keys[0]);
+    if (!this.#holds(this.#own.sealer.key)) this.#own.switch();
   }
 
   /** Timers end; nothing is taken any more. */
   stop(): void {
     this.#stopped = true;
-    this.#comingTimer?.cancel();
+    this.#own.stop();
     this.#provedTimer?.cancel();
     this.#sessions.stop();
   }
@@ -168,7 +156,8 @@ export class Seal implements Link {
     return {
       ...this.#options.link.stats(),
       ...this.#counts,
-      seal_key: this.#sealer.key.id,
+      sessions_renewed: this.#own.renewed,
+      seal_key: this.#own.sealer.key.id,
       sessions: this.#sessions.proven,
       candidates: this.#sessions.candidates,
     };
@@ -176,10 +165,6 @@ export class Seal implements Link {
 
   rejections(): LinkStats {
     return this.#rejections;
-  }
-
-  get #renewAfter(): number {
-    return this.#options.renewAfter ?? RENEW_AFTER;
   }
 
   #holds(key: SealKey): boolean {
@@ -199,14 +184,10 @@ export class Seal implements Link {
     if (sender === 0) return 'sender';
     const counter = HEADER.nonce.read(view, HEADER.nonce.at);
     if (!(counter > 0)) return 'range';
-    if (sender === this.#options.node && this.#isOwn(datagram)) return 'own';
+    if (sender === this.#options.node && this.#own.owns(datagram)) return 'own';
     const session = this.#sessions.find(sender, keyId, datagram, this.#options.clock.now());
     if (!session) return this.#meet(datagram, sender, keyId, counter);
     return this.#hear(session, datagram, counter, path);
-  }
-
-  #isOwn(datagram: Uint8Array): boolean {
-    return this.#sealer.owns(datagram) || this.#coming?.owns(datagram) === true;
   }
 
   /** A session that is not known: a new one, an old one that is replayed, or garbage. */
@@ -279,14 +260,12 @@ export class Seal implements Link {
 
   #challenged(session: Session, plain: Uint8Array): SealRejection | undefined {
     const asked = challengeIn(plain);
-    const sealer = [this.#sealer, this.#coming].find(
-      (own) => asked && own && same(own.salt, asked.salt, 0),
-    );
+    const sealer = asked && this.#own.find(asked.salt);
     if (!asked || !sealer) return 'challenge';
     this.#counts.proofs_sent++;
     this.#say(sealer, this.#handshake.proof(session.sender, asked.challenge));
     // whoever asks about a session that is not in use yet hears the present one
-    if (sealer === this.#sealer) this.#tellProved();
+    if (sealer === this.#own.sealer) this.#tellProved();
     return undefined;
   }
 
@@ -321,7 +300,7 @@ export class Seal implements Link {
     const wait = Math.min(RETRY_MS * 2 ** session.attempts++, RETRY_MS_MAX);
     session.retry = clock.after(wait, () => this.#ask(session));
     this.#counts.challenges_sent++;
-    this.#say(this.#sealer, this.#handshake.challenge(sender, salt, challenge));
+    this.#say(this.#own.sealer, this.#handshake.challenge(sender, salt, challenge));
   }
 
   /** By every path: nobody knows yet which of them is heard. */
@@ -339,39 +318,6 @@ export class Seal implements Link {
       this.#provedAt = clock.now();
       proved();
     });
-  }
-
-  /** A new session: offered first, and used when the others have had the time to challenge it. */
-  #renew(): void {
-    const { node, random } = this.#options;
-    if (this.#coming) {
-      // so many that the offer would be too late
-      if (isSame(this.#coming.key, this.#keys[0])) {
-        if (this.#sealer.sealed >= 2 * this.#renewAfter) this.#switch();
-        return;
-      }
-      this.#comingTimer?.cancel();
-    }
-    this.#coming = new Sealer(this.#keys[0], node, random);
-    this.#offer(OFFERS);
-  }
-
-  #offer(left: number): void {
-    if (!this.#coming) return;
-    if (left === 0) {
-      this.#switch();
-      return;
-    }
-    this.#say(this.#coming, this.#handshake.offer());
-    this.#comingTimer = this.#options.clock.after(OFFER_MS / OFFERS, () => this.#offer(left - 1));
-  }
-
-  #switch(): void {
-    this.#comingTimer?.cancel();
-    if (!this.#coming) return;
-    this.#sealer = this.#coming;
-    this.#coming = undefined;
-    this.#counts.sessions_renewed++;
   }
 }
 
