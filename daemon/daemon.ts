@@ -278,13 +278,7 @@ export class Daemon {
         handover,
         report,
         purgeTimeoutMs: () => this.settings.sync.purgeTimeoutMs,
-        mustHaveInternalCache: () => {
-          if (!settings.sync.disableInternalCache) return;
-          throw new DaemonError(
-            'DISABLED',
-            'DisableInternalCache is Yes: what this node owns is in the kernel only; use splicectl dump kernel',
-          );
-        },
+        hasInternalCache: !settings.sync.disableInternalCache,
         stop: () => {
           log.info('stopping on request; the splices go on');
           void this.stop();

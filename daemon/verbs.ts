@@ -5,6 +5,7 @@ import type { SyncEngine } from '../sync/api.js';
 import { Breath, sumSteps } from './breath.js';
 import type { CacheName, StatusResult } from './control/protocol.js';
 import type { Handlers } from './control/server.js';
+import { DaemonError } from './error.js';
 import type { Follower } from './follower.js';
 import type { Handover } from './handover.js';
 import type { Ownership } from './ownership.js';
@@ -19,8 +20,8 @@ export interface VerbParts {
   readonly handover: Handover;
   readonly report: Report;
   readonly purgeTimeoutMs: () => number;
-  /** Throws DaemonError where the configuration has none. */
-  readonly mustHaveInternalCache: () => void;
+  /** Not with DisableInternalCache. */
+  readonly hasInternalCache: boolean;
   readonly stop: () => void;
 }
 
@@ -51,7 +52,12 @@ export function handlers(get: () => VerbParts): Handlers {
         }
         return { records };
       }
-      if (what === 'internal') get().mustHaveInternalCache();
+      if (what === 'internal' && !get().hasInternalCache) {
+        throw new DaemonError(
+          'DISABLED',
+          'DisableInternalCache is Yes: what this node owns is in the kernel only; use splicectl dump kernel',
+        );
+      }
       for (const chunk of chunks(get().sync, what)) {
         await reply.records(chunk);
         records += recordCount(chunk);
@@ -60,7 +66,10 @@ export function handlers(get: () => VerbParts): Handlers {
       return { records };
     },
     stats: async ({ what }) => ({ sections: get().report.stats(what) }),
-    resync: async () => ({ records: (await get().follower.resync('splicectl resync')).records }),
+    resync: async () => {
+      const { records } = await get().follower.resync('splicectl resync');
+      return { records: get().hasInternalCache ? records : null };
+    },
     request: async () => {
       const { sync } = get();
       sync.request();
@@ -69,7 +78,7 @@ export function handlers(get: () => VerbParts): Handlers {
     bulk: async () => {
       const { sync } = get();
       sync.bulk();
-      return { records: sync.internal.size };
+      return { records: get().hasInternalCache ? sync.internal.size : null };
     },
     verify: ({ repair }) =>
       new Promise((resolve) => {

@@ -48,6 +48,10 @@ export class Resync extends Splicectl {
   async run(): Promise<void> {
     const { flags } = await this.parse(Resync);
     const { records } = await this.ask(flags, 'resync', {});
-    await writeLine(`${counted(records, 'splice')} of this node in the internal cache`);
+    await writeLine(
+      records === null
+        ? 'no internal cache is kept: what the kernel holds is on its way to the other nodes'
+        : `${counted(records, 'splice')} of this node in the internal cache`,
+    );
   }
 }

@@ -21,7 +21,11 @@ export class Bulk extends Splicectl {
   async run(): Promise<void> {
     const { flags } = await this.parse(Bulk);
     const { records } = await this.ask(flags, 'bulk', {});
-    await writeLine(`${counted(records, 'splice')} on their way to the other nodes`);
+    await writeLine(
+      records === null
+        ? 'all that the kernel holds is on its way to the other nodes'
+        : `${counted(records, 'splice')} on their way to the other nodes`,
+    );
   }
 }
 

@@ -142,9 +142,11 @@ export interface Verbs {
   stop: { args: None; result: None };
   /** Without `what`: all sections. */
   stats: { args: { what?: StatsName }; result: { sections: readonly StatsSection[] } };
-  resync: { args: None; result: { records: number } };
+  /** null: there is no internal cache, and the others are told what the kernel holds. */
+  resync: { args: None; result: { records: number | null } };
   request: { args: None; result: { peers: number } };
-  bulk: { args: None; result: { records: number } };
+  /** null: as many as the kernel holds. */
+  bulk: { args: None; result: { records: number | null } };
   /** `repair` yes: what differs is said again. Live peers only. */
   verify: { args: { repair?: YesNo }; result: { peers: readonly VerifiedPeer[] } };
   shorten: { args: None; result: { shortened: number } };

@@ -43,6 +43,8 @@ else {
       refused = error.message;
     });
     assert.match(refused, 'DisableInternalCache is Yes');
+    assert.is((await lab.a.call('bulk', {})).records, null);
+    assert.is((await lab.a.call('resync', {})).records, null);
   });
 
   test('NOTRACK: a peer that starts anew is told by a bulk that reads the kernel', async () => {
