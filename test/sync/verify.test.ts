@@ -2,7 +2,7 @@
 // what merely changes meanwhile is no damage. In simulated time.
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { RECORD_SIZE } from '../../kernel/record/layout.js';
+import { RECORD_SIZE, RecordOffset } from '../../kernel/record/layout.js';
 import type { RecordView } from '../../kernel/record/record.js';
 import type { VerifiedPeer } from '../../sync/api.js';
 import { Identity } from '../../sync/identity.js';
@@ -36,13 +36,14 @@ function slotOf(holder: Node, owner: Node, record: RecordView): number {
   return slot;
 }
 
-/** The holder's copy is not what its owner has said: as by a bug, or a bad memory. */
+/** The holder's copy is not what its owner has said, and looks newer: as by a bug, or a bad memory. */
 function damage(holder: Node, owner: Node, record: RecordView): void {
   const cache = holder.external(owner);
   const slot = slotOf(holder, owner, record);
   const copy = new DataView(new ArrayBuffer(RECORD_SIZE));
   cache?.render(slot, copy, 0);
   copy.setUint32(RECORD_SIZE - 24, 0xbad, true);
+  copy.setUint32(RecordOffset.generation, 1000, true);
   cache?.overwrite(slot, cache.identity(slot, new Identity()), copy, 0, 0);
 }
 
