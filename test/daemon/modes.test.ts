@@ -65,7 +65,7 @@ else {
   test('ALARM: what was lost comes again, what is stale goes', async () => {
     for (const node of [lab.a, lab.b]) await node.signal('SIGTERM', true);
     (await lab.b.table()).table.flush();
-    inMode('Mode ALARM { RefreshTime 1 CacheTimeout 3 }');
+    inMode('Mode ALARM { RefreshTime 1 CacheTimeout 2 }');
     await lab.start();
     const { table } = await lab.a.table();
     const records = await lab.a.born(300, 1000);
