@@ -1,16 +1,14 @@
 /**
  * One direction in which datagrams leave: a connected socket. What is sent in one turn of the event
- * loop leaves together, runs of one length by one call (UDP_SEGMENT of udp(7)): the kernel walks its
- * whole path once for some forty datagrams. The first one that is not full, or else the turn's end,
- * lets them go. A bounded queue is for the moments in which the kernel takes no more.
+ * loop leaves together at its end, runs of one length by one call (UDP_SEGMENT of udp(7)): the kernel
+ * walks its whole path once for some forty datagrams. A bounded queue is for the moments in which it
+ * takes no more.
  */
 import { Errno } from '../../kernel/socket.js';
 import type { UdpSocket } from './socket.js';
 
 /** Octets of a run: what UDP can be told at once. */
 const RUN_SIZE = 65_507 - 8;
-/** A datagram below it has not been filled: nothing follows it for now. */
-const SHORT = 1000;
 /** Datagrams of a run: UDP_MAX_SEGMENTS of older kernels. */
 const RUN_MAX = 64;
 const PENDING_MAX = 1024;
@@ -67,9 +65,7 @@ export class Outlet {
     this.#run.set(datagram, this.#octets);
     this.#octets += length;
     this.#count++;
-    // a short one is the last of what there is to say, and somebody may be waiting for it
-    if (length < SHORT) this.flush();
-    else this.#immediate ??= setImmediate(() => this.flush());
+    this.#immediate ??= setImmediate(() => this.flush());
     return true;
   }
 

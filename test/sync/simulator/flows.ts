@@ -87,6 +87,12 @@ export class Flows {
     this.living--;
   }
 
+  /** Its addresses are free at once: a burst has more connections than there are ports. */
+  release(key: number): void {
+    const flow = this.byKey.get(key);
+    if (flow) flow.overAt = Number.NEGATIVE_INFINITY;
+  }
+
   /** Some flow that is alive. */
   any(): Flow | undefined {
     for (let tries = 0; tries < 8; tries++) {

@@ -1,13 +1,13 @@
 /**
- * npm run simulate -- [--seed N] [--seeds N] [--from N] [--steps N] [--trace] [--jobs N] [--mutants]
- *
- * Without --seed, --seeds runs (1000) from --from (1) on, on all processors. One seed alone is run with
- * a trace if asked, and can be shortened by --steps.
+ * npm run simulate -- [--seeds N] [--from N] [--jobs N] [--first]     many runs, on all processors
+ * npm run simulate -- --seed N [--steps N] [--trace]                  one of them
+ * npm run simulate -- --mutants [--seeds N] [--jobs N]                the protocol broken on purpose
  */
 import { fork } from 'node:child_process';
 import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { judgeAll } from './mutate.js';
 import { add, emptySummary, failureText, merge, type Summary, summaryText } from './report.js';
 import { run, STEPS } from './run.js';
 
@@ -63,13 +63,13 @@ function elsewhere(share: Share): Promise<Summary> {
 
 async function many(): Promise<number> {
   const seeds = Number(values.seeds);
-  const jobs = Math.min(Number(values.jobs), seeds);
+  const jobs = values.first ? 1 : Math.min(Number(values.jobs), seeds);
   const each = Math.ceil(seeds / jobs);
   const began = performance.now();
   const shares = Array.from({ length: jobs }, (_, job) => {
     const from = Number(values.from) + job * each;
     const left = Number(values.from) + seeds - from;
-    return { from, seeds: Math.min(each, left), steps, first: false };
+    return { from, seeds: Math.min(each, left), steps, first: values.first };
   });
   const summary = emptySummary();
   const run = (share: Share) => (jobs > 1 ? elsewhere(share) : runShare(share));
@@ -93,9 +93,20 @@ function one(seed: number): number {
   return 1;
 }
 
+async function mutants(): Promise<number> {
+  const seeds = Number(values.seeds);
+  const verdicts = await judgeAll(seeds, Number(values.jobs), ({ mutant, caught }) => {
+    const how = caught ? `seed ${caught.seed}: ${caught.rule}` : `NOT CAUGHT by ${seeds} seeds`;
+    console.log(`${mutant.name.padEnd(70)} ${how}`);
+  });
+  const missed = verdicts.filter(({ caught }) => !caught).length;
+  console.log(`${verdicts.length} mutants, ${missed} not caught`);
+  return missed > 0 ? 1 : 0;
+}
+
 if (values.share) {
   const { from, seeds, first } = values;
   process.send?.(runShare({ from: Number(from), seeds: Number(seeds), steps, first }));
   process.disconnect?.();
 } else if (values.seed !== undefined) process.exitCode = one(Number(values.seed));
-else process.exitCode = await many();
+else process.exitCode = await (values.mutants ? mutants() : many());

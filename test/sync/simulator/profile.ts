@@ -75,6 +75,7 @@ export function profileOf(dice: Dice): Profile {
     ackWindowSize: dice.pick([5, 50, 300]),
     refreshMs: 1500,
     cacheTimeoutMs: 8000,
+    verifyMs: dice.pick([0, 1500, 4000]),
   };
   return {
     nodes: dice.pick([2, 2, 2, 3, 3, 4]),

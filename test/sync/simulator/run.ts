@@ -40,10 +40,9 @@ export interface Outcome {
 export const STEPS = 40;
 const NAMES = ['lb-a', 'lb-b', 'lb-c', 'lb-d'];
 const BOOT_MS = 3000;
-const LOOK_MS = 20;
+const LOOK_MS = 40;
 /** From whole links to rest, at most. */
 const SETTLE_MS = 20_000;
-const BURST = 60;
 
 export function run(options: RunOptions): Outcome {
   return new Run(options).play();
@@ -162,7 +161,7 @@ class Run {
     this.#judge.lookAround();
     const daemons = this.#machines.flatMap(({ daemon }) => daemon ?? []);
     for (const machine of this.#machines) if (machine.on) this.#judge.epochs(machine);
-    if (looks % 5 === 0 && daemons.length > 0) {
+    if (looks % 3 === 0 && daemons.length > 0) {
       const daemon = this.#checks.pick(daemons);
       this.#judge.acknowledgements(daemon);
       const entries = [...daemon.machine.kernel.entries.values()];
@@ -170,7 +169,7 @@ class Run {
         this.#judge.acknowledged(daemon, this.#checks.pick(entries).record.bytes);
       }
     }
-    if (looks % 25 === 0) {
+    if (looks % 12 === 0) {
       for (const daemon of daemons) {
         this.#judge.inSync(daemon, (a, b, ms) => this.#undisturbed(a, b, ms));
         this.#judge.bounds(daemon);
@@ -254,7 +253,7 @@ class Run {
       vrrp: this.#vrrp,
       burst: (machine) => {
         if (!machine.on || !machine.hasAddress) return;
-        for (let i = 0; i < BURST; i++) this.#traffic.open(machine);
+        this.#traffic.burst(machine);
       },
       emptied: ({ daemon }) => daemon && this.#judge.emptied(daemon),
       count: (what) => this.#count(what),

@@ -7,6 +7,9 @@ import type { Scheduler } from './scheduler.js';
 
 /** So long user space holds a connection until it is spliced, at most. */
 const OPEN_MS = 40;
+/** From an end to the other, and back. */
+const ROUND_MS = 15;
+const BURST = 200;
 
 export class Traffic {
   readonly flows: Flows;
@@ -59,8 +62,34 @@ export class Traffic {
   #passing(machine: Machine): void {
     const entry = this.#entry(machine);
     if (!entry) return;
-    machine.kernel.closing(entry);
-    if (finished(entry)) this.flows.over(entry.key);
+    const step = (): void => {
+      machine.kernel.closing(entry);
+      if (finished(entry)) this.flows.over(entry.key);
+    };
+    step();
+    // as a rule the other FIN, and what acknowledges it, follow at once
+    if (finished(entry) || this.#dice.chance(0.5)) return;
+    const { kernel } = machine;
+    for (let i = 0; i < 2; i++) {
+      this.#scheduler.after(this.#dice.part() * ROUND_MS, () => {
+        if (machine.on && machine.kernel === kernel && kernel.entries.get(entry.key) === entry)
+          step();
+      });
+    }
+  }
+
+  /** Many short connections in a moment: they are over before the moment is. */
+  burst(machine: Machine): void {
+    for (let i = 0; i < BURST; i++) {
+      const entry = this.flows.open(machine.kernel);
+      if (!entry) continue;
+      this.#count('splices born');
+      machine.kernel.spliced(entry);
+      if (this.#dice.chance(0.1)) continue;
+      this.flows.over(entry.key);
+      machine.kernel.remove(entry, true);
+      this.flows.release(entry.key);
+    }
   }
 
   #ending(machine: Machine): void {
