@@ -32,7 +32,7 @@ export const loss: Part = {
     const seconds = new Map<string, number[]>();
     let first = 0;
     try {
-      for (const system of all) await begin(system);
+      await Promise.all(all.map(begin));
       for (let i = 0; i < rounds; i++) {
         for (const percent of PERCENTS) {
           for (const system of all) {

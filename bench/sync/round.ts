@@ -9,7 +9,7 @@ import type { Arrivals } from './arrivals.js';
 import { cpuMicroseconds, type Format, residentBytes, type System } from './system.js';
 
 /** A daemon that has just started is let alone until it has come to rest. */
-const SETTLE_MS = 2000;
+const SETTLE_MS = 1200;
 /** Between two looks at what the peer holds. It is not what decides: see Arrivals. */
 const LOOK_MS = 50;
 const LIMIT_MS = 60_000;
