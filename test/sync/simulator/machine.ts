@@ -159,7 +159,7 @@ export class Machine implements Port {
 
   /** Its daemon does nothing for so long; the kernel goes on. */
   freeze(ms: number): void {
-    this.frozenUntil = this.around.scheduler.now + ms;
+    this.frozenUntil = Math.max(this.frozenUntil, this.around.scheduler.now + ms);
     this.disturbedAt = this.frozenUntil;
   }
 

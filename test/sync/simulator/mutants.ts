@@ -86,10 +86,10 @@ export const MUTANTS: readonly Mutant[] = [
     becomes: 'epoch = this.#epoch;',
   },
   {
-    name: 'a commit leaves the generation as it was, and the owner',
+    name: 'a commit leaves the owner as it was',
     file: 'sync/ownership.ts',
-    text: 'view.setUint32(at + RecordOffset.generation, generation + 1, true);',
-    becomes: 'view.setUint32(at + RecordOffset.generation, generation >> 1, true);',
+    text: 'view.setUint32(at + RecordOffset.owner, this.#host.node, true);',
+    becomes: '',
   },
   {
     name: 'a stronger claim does not demote',
