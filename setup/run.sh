@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# setup/run.sh demo|test|bench|kernels [ARGUMENT...]: installs what is missing, builds what has changed, and
+# setup/run.sh demo|test|bench|simulate|kernels [ARGUMENT...]: installs what is missing, builds what has changed, and
 # runs the thing. Everything said on the way goes to standard error.
 set -euo pipefail
 here=$(dirname "$0")
@@ -12,8 +12,9 @@ case $what in
 demo) script=test/lab/demo.ts ;;
 test) script=test/run.ts ;;
 bench) script=bench/run.ts ;;
+simulate) script=test/sync/simulator/main.ts ;;
 kernels) script=test/machine/run.ts ;;
-*) missing "'$what' is not something to run: demo, test, bench and kernels are." ;;
+*) missing "'$what' is not something to run: demo, test, bench, simulate and kernels are." ;;
 esac
 
 bash "$here/check-kernel.sh"
