@@ -159,7 +159,7 @@ export class Report {
     const peers = sync.peers();
     if (!peers.some((peer) => peer.alive)) {
       warnings.push(
-        'no peer is alive: nobody could take these flows over (is spliced running there, and does multicast pass the link?)',
+        'no peer is alive: nobody could take these flows over (is spliced running there, and does the link to it work?)',
       );
     }
     for (const { name, mode } of peers.filter((peer) => peer.mode !== sync.mode)) {
