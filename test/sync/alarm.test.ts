@@ -1,20 +1,12 @@
 // ALARM in simulated time: everything again within RefreshTime, and out after CacheTimeout.
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { content, converged, type Node, World } from './world.js';
+import { content, converged, startedPair, World } from './world.js';
 
 const alarm = suite('alarm');
 const MODE = { mode: 'ALARM', refreshMs: 2000, cacheTimeoutMs: 10_000 };
 
-function pair(seed: number, options = {}): [World, Node, Node] {
-  const world = new World(seed);
-  const a = world.node('lb-a', { ...MODE, ...options });
-  const b = world.node('lb-b', { ...MODE, ...options });
-  a.engine.start();
-  b.engine.start();
-  world.run(300);
-  return [world, a, b];
-}
+const pair = (seed: number, options = {}) => startedPair(seed, { ...MODE, ...options });
 
 for (const loss of [0.01, 0.1]) {
   alarm(`what ${100 * loss} % loss has taken comes again, and what is stale goes`, () => {

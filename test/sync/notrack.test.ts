@@ -1,20 +1,12 @@
 // NOTRACK in simulated time: each change is said once; what a gap costs is a bulk.
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { converged, type Node, World } from './world.js';
+import { converged, startedPair, World } from './world.js';
 
 const notrack = suite('notrack');
 const MODE = { mode: 'NOTRACK' };
 
-function pair(seed: number, options = {}): [World, Node, Node] {
-  const world = new World(seed);
-  const a = world.node('lb-a', { ...MODE, ...options });
-  const b = world.node('lb-b', { ...MODE, ...options });
-  a.engine.start();
-  b.engine.start();
-  world.run(300);
-  return [world, a, b];
-}
+const pair = (seed: number, options = {}) => startedPair(seed, { ...MODE, ...options });
 
 notrack('over a clean link every change arrives, and nothing is kept of it', () => {
   const [world, a, b] = pair(1);

@@ -291,6 +291,17 @@ export class Node {
   }
 }
 
+/** Two nodes that have found each other. */
+export function startedPair(seed: number, options: NodeOptions): [World, Node, Node] {
+  const world = new World(seed);
+  const a = world.node('lb-a', options);
+  const b = world.node('lb-b', options);
+  a.engine.start();
+  b.engine.start();
+  world.run(300);
+  return [world, a, b];
+}
+
 /** What a cache holds, times aside: comparable with another one. */
 export function content(cache: Cache | undefined): string[] {
   const lines: string[] = [];
