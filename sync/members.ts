@@ -5,35 +5,24 @@
 import type { NoticeCode, PeerChange, SyncOptions } from './api.js';
 import type { Cache } from './cache.js';
 import { counts } from './counts.js';
+import { writeHello } from './hello.js';
 import type { Mode } from './modes.js';
 import type { Outbox } from './outbox.js';
-import type { Mark, Paths } from './paths.js';
+import type { Paths } from './paths.js';
 import { Peer } from './peer.js';
 import type { Timer } from './ports.js';
+import { Requests } from './requests.js';
 import { common, type Versions } from './versions.js';
-import {
-  HELLO_VERSION,
-  type Header,
-  HeaderFlag,
-  type Rejection,
-  Segment,
-  Type,
-  type Writer,
-  writeU64,
-} from './wire.js';
+import { type Header, HeaderFlag, type Rejection, Type, type Writer } from './wire.js';
 
 /** Nodes on one link at most; whoever comes later is counted and not heard. */
 const PEERS_MAX = 64;
-/** A request is repeated after this; doubled up to the maximum. */
-const REQUEST_MS = 250;
-const REQUEST_MS_MAX = 4000;
+/** Between two answers to datagrams of an earlier start, at least. */
+const TELL_MS = 250;
 /** Between two requests for what found no room in the cache, at most. */
 const ASK_AGAIN_MS_MAX = 30_000;
 /** Slots compared with a bulk before others have their turn. */
 const SWEEP_SLOTS = 65_536;
-
-/** The mode of a node that does not say it. */
-export const MODE_UNSAID = 'FTFW';
 
 export interface MembersHost {
   readonly options: Required<SyncOptions>;
@@ -51,11 +40,10 @@ export class Members {
   readonly byNode = new Map<number, Peer>();
   readonly caches = new Map<number, Cache>();
   readonly #host: MembersHost;
+  readonly #requests: Requests;
   readonly #startedAt: number;
   #started = false;
   #inSync = false;
-  #requestTimer: Timer | undefined;
-  #requestMs = REQUEST_MS;
   #helloTimer: Timer | undefined;
   #startTimer: Timer | undefined;
   #toldAt = Number.NEGATIVE_INFINITY;
@@ -64,6 +52,7 @@ export class Members {
 
   constructor(host: MembersHost) {
     this.#host = host;
+    this.#requests = new Requests(host.options, host.outbox, () => this.live());
     this.#startedAt = host.options.clock.now();
   }
 
@@ -79,7 +68,7 @@ export class Members {
 
   stop(): void {
     this.#stopped = true;
-    this.#requestTimer?.cancel();
+    this.#requests.stop();
     this.#helloTimer?.cancel();
     this.#startTimer?.cancel();
     this.sayHello(HeaderFlag.LEAVING);
@@ -138,64 +127,17 @@ export class Members {
 
   /** By every path. */
   sayHello(flags: number): void {
-    const { outbox, paths } = this.#host;
+    const { outbox, paths, options } = this.#host;
+    const peers = this.byNode;
     for (const mark of paths.marks()) {
-      outbox.control(Type.HELLO, { flags }, (writer) => this.#writeHello(writer, mark), mark.path);
-    }
-  }
-
-  #writeHello(writer: Writer, mark: Mark): void {
-    const { options } = this.#host;
-    for (const character of options.name) {
-      writer.bytes[writer.item(Segment.NAME)] = character.charCodeAt(0);
-    }
-    if (options.versionMax > HELLO_VERSION) {
-      this.#writeVersions(writer);
-      this.#writePaths(writer, mark);
-    }
-    for (const peer of this.byNode.values()) {
-      if (!writer.fits(Segment.KNOWN)) return;
-      const at = writer.item(Segment.KNOWN);
-      writer.view.setUint32(at, peer.node, true);
-      writer.view.setUint32(at + 4, 0, true);
-      writeU64(writer.view, at + 8, peer.incarnation);
-    }
-  }
-
-  /** What this node speaks, and in which mode it is. */
-  #writeVersions(writer: Writer): void {
-    const { versionMax, mode } = this.#host.options;
-    const at = writer.item(Segment.VERSIONS);
-    writer.bytes[at] = HELLO_VERSION;
-    writer.bytes[at + 1] = versionMax;
-    // who does not say it is in FTFW, the one mode of the first version
-    for (const character of mode === MODE_UNSAID ? '' : mode) {
-      writer.bytes[writer.item(Segment.MODE)] = character.charCodeAt(0);
-    }
-  }
-
-  /** The path that it goes by, and by which of theirs the others are heard. */
-  #writePaths(writer: Writer, { path, paths, serial }: Mark): void {
-    const at = writer.item(Segment.PATH);
-    writer.bytes[at] = path;
-    writer.bytes[at + 1] = paths;
-    writer.view.setUint16(at + 2, 0, true);
-    writer.view.setUint32(at + 4, serial, true);
-    for (const peer of this.byNode.values()) {
-      const mask = this.#host.paths.heardFrom(peer);
-      if (mask === undefined || !writer.fits(Segment.HEARD)) continue;
-      const item = writer.item(Segment.HEARD);
-      writer.view.setUint32(item, peer.node, true);
-      writer.view.setUint32(item + 4, mask, true);
+      const write = (writer: Writer) => writeHello(writer, { options, peers, paths, mark });
+      outbox.control(Type.HELLO, { flags }, write, mark.path);
     }
   }
 
   /** Ask a peer for a bulk that begins at this sequence or later. */
   want(peer: Peer, from: number): void {
-    peer.wanted = Math.max(peer.wanted, from);
-    this.#requestMs = REQUEST_MS;
-    this.#sendRequest(peer);
-    this.#armRequests();
+    this.#requests.want(peer, from);
   }
 
   /** Changes of the peer were lost: see ModeHost. */
@@ -360,7 +302,7 @@ export class Members {
 
   /** Its clock went back between two starts, or it is an old datagram: say what we know, not often. */
   #tellIncarnation(now: number): void {
-    if (now - this.#toldAt < REQUEST_MS) return;
+    if (now - this.#toldAt < TELL_MS) return;
     this.#toldAt = now;
     this.sayHello(0);
   }
@@ -387,33 +329,6 @@ export class Members {
     peer.askAgainMs = Math.min(2 * peer.askAgainMs, ASK_AGAIN_MS_MAX);
     peer.askAgainAt = now + peer.askAgainMs;
     this.want(peer, peer.window.highest + 1);
-  }
-
-  #sendRequest(peer: Peer): void {
-    this.#host.outbox.control(Type.REQUEST, {
-      receiver: peer.node,
-      receiverIncarnation: peer.incarnation,
-      ack: peer.wanted,
-    });
-  }
-
-  #armRequests(): void {
-    if (this.#requestTimer || this.#stopped) return;
-    const { clock, random } = this.#host.options;
-    // nodes that came up together do not ask together for ever
-    const spread = 0.75 + random.u32() / 2 ** 33;
-    this.#requestTimer = clock.after(this.#requestMs * spread, () => {
-      this.#requestTimer = undefined;
-      let waiting = false;
-      for (const peer of this.live()) {
-        if (peer.wanted === 0) continue;
-        waiting = true;
-        this.#sendRequest(peer);
-      }
-      if (!waiting) return;
-      this.#requestMs = Math.min(2 * this.#requestMs, REQUEST_MS_MAX);
-      this.#armRequests();
-    });
   }
 
   #judge(): void {
