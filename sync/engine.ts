@@ -3,7 +3,6 @@
  * put together: caches and ownership, the stream of what this node says, the mode that sees to its
  * arrival, and the other nodes.
  */
-import { nodeId } from '../kernel/record/record.js';
 import type {
   NoticeCode,
   PathInfo,
@@ -17,11 +16,11 @@ import { Bulk } from './bulk.js';
 import type { Cache } from './cache.js';
 import { Compare } from './compare.js';
 import { Deferred } from './deferred.js';
-import { SyncError } from './error.js';
 import type { Identity } from './identity.js';
 import { Inbox } from './inbox.js';
 import { Members } from './members.js';
 import { findMode, type Mode } from './modes.js';
+import { withDefaults } from './options.js';
 import { Outbox } from './outbox.js';
 import { Ownership } from './ownership.js';
 import { Paths } from './paths.js';
@@ -31,30 +30,8 @@ import { Recovery } from './recovery.js';
 import { Standby } from './standby.js';
 import { Mark, Store } from './store.js';
 import { Verify } from './verify.js';
-import { HeaderFlag, WIRE_VERSION } from './wire.js';
+import { HeaderFlag } from './wire.js';
 
-const DEFAULTS = {
-  epoch: 0,
-  mode: 'FTFW',
-  hashLimit: 1_048_576,
-  resendQueueSize: 131_072,
-  ackWindowSize: 300,
-  startupResync: true,
-  refreshMs: 15_000,
-  cacheTimeoutMs: 180_000,
-  disableInternalCache: false,
-  disableExternalCache: false,
-  defer: false,
-  startupMs: 2000,
-  helloMs: 1000,
-  deadAfterMs: 3500,
-  versionMax: WIRE_VERSION,
-};
-
-/** ALARM says everything again anyway. */
-const VERIFY_MS = 60_000;
-/** A datagram's worth of identities has to fit many times over. */
-const RESEND_QUEUE_MIN = 1024;
 const NOTICE_INTERVAL_MS = 1000;
 
 export class Sync implements SyncEngine {
@@ -83,11 +60,8 @@ export class Sync implements SyncEngine {
   #flushed = false;
 
   constructor(options: SyncOptions) {
-    const { name: mode, create } = findMode(options.mode ?? DEFAULTS.mode);
-    const verifyMs = mode === 'ALARM' ? 0 : VERIFY_MS;
-    this.#options = { ...DEFAULTS, verifyMs, ...options, mode };
-    check(this.#options);
-    this.mode = mode;
+    this.#options = withDefaults(options);
+    this.mode = this.#options.mode;
     this.#incarnation = Number(options.incarnation);
     const store = new Store(this.#options.hashLimit, () => options.clock.now());
     this.#store = store;
@@ -127,7 +101,7 @@ export class Sync implements SyncEngine {
       keep: (key) => this.#mode.keep(key),
       sent: (sequence, repairs) => this.#mode.sent(sequence, repairs),
     });
-    this.#mode = create({
+    this.#mode = findMode(this.mode).create({
       options: this.#options,
       outbox: this.#outbox,
       internal: this.internal,
@@ -508,27 +482,4 @@ function withRejections(stats: LinkStats, rejections: LinkStats): LinkStats {
     sum[`rejected_${name}`] = (sum[`rejected_${name}`] ?? 0) + count;
   }
   return sum;
-}
-
-/** @throws SyncError OPTION */
-function check(options: Required<SyncOptions>): void {
-  const least: [keyof SyncOptions, number][] = [
-    ['hashLimit', 1],
-    ['resendQueueSize', RESEND_QUEUE_MIN],
-    ['ackWindowSize', 1],
-    ['startupMs', 0],
-    ['helloMs', 1],
-    ['deadAfterMs', 1],
-    ['versionMax', 1],
-    ['refreshMs', 1],
-    ['cacheTimeoutMs', 1],
-    ['verifyMs', 0],
-  ];
-  for (const [name, minimum] of least) {
-    if ((options[name] as number) >= minimum) continue;
-    throw new SyncError('OPTION', `${name} is ${options[name]}; at least ${minimum} is expected`);
-  }
-  if (nodeId(options.name) !== options.node) {
-    throw new SyncError('OPTION', `${options.node} is not the node id of ${options.name}`);
-  }
 }
