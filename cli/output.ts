@@ -10,8 +10,8 @@ export function quietPipes(): void {
   }
 }
 
-export async function write(text: string): Promise<void> {
-  if (text === '' || process.stdout.write(text)) return;
+export async function write(text: string | Uint8Array): Promise<void> {
+  if (text.length === 0 || process.stdout.write(text)) return;
   await new Promise<void>((resolve) => process.stdout.once('drain', resolve));
 }
 

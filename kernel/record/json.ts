@@ -1,6 +1,7 @@
 /** Records as JSON, one object a line. 64-bit numbers are strings: JSON readers round them. */
 import type { Counters } from './counted.js';
 import { Option } from './layout.js';
+import type { Page } from './page.js';
 import type { RecordView } from './record.js';
 import {
   expires,
@@ -15,7 +16,7 @@ import {
 export const json: Rendering = {
   head: () => '',
 
-  record(record: RecordView, names: NodeNames, counters?: Counters): string {
+  record(page: Page, record: RecordView, names: NodeNames, counters?: Counters): void {
     const client = record.tuple(0);
     const server = record.tuple(1);
     const has = (option: number): boolean => (record.options & option) !== 0;
@@ -50,7 +51,7 @@ export const json: Rendering = {
         bytes: { original: counters.bytes(0), reply: counters.bytes(1) },
       }),
     };
-    return `${JSON.stringify(line)}\n`;
+    page.text(`${JSON.stringify(line)}\n`);
   },
 
   tail: '',

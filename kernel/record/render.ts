@@ -6,6 +6,7 @@ import { COUNTED_SIZE, Counters } from './counted.js';
 import type { Filter } from './filter.js';
 import { json } from './json.js';
 import { RECORD_SIZE } from './layout.js';
+import { Page } from './page.js';
 import { RecordView } from './record.js';
 import type { NodeNames, Rendering } from './rendering.js';
 import { text } from './text.js';
@@ -25,26 +26,25 @@ export interface RenderOptions {
   readonly counted?: boolean;
 }
 
-/** Renders n * RECORD_SIZE bytes, piece by piece; head and tail are the caller's. */
+/** Renders n * RECORD_SIZE bytes in UTF-8, piece by piece; head and tail are the caller's. */
 export function* renderRecords(
   rendering: Rendering,
   bytes: Uint8Array,
   { names = new Map(), filter, counted = false }: RenderOptions = {},
-): Generator<string> {
+): Generator<Uint8Array> {
   const record = new RecordView(bytes);
   const counters = counted ? new Counters(bytes) : undefined;
   const size = counted ? COUNTED_SIZE : RECORD_SIZE;
-  let piece = '';
+  const page = new Page();
   let held = 0;
   for (let at = 0; at + size <= bytes.length; at += size) {
     record.offset = at;
     if (counters) counters.offset = at;
     if (filter && !filter(record)) continue;
-    piece += rendering.record(record, names, counters);
+    rendering.record(page, record, names, counters);
     if (++held < PIECE_RECORDS) continue;
-    yield piece;
-    piece = '';
+    yield page.take();
     held = 0;
   }
-  if (held > 0) yield piece;
+  if (held > 0) yield page.take();
 }

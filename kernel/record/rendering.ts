@@ -1,6 +1,7 @@
 /** What the renderings of a record have in common. */
 import type { Counters } from './counted.js';
 import { Flag } from './layout.js';
+import type { Page } from './page.js';
 import { type Leg, type RecordView, stateName } from './record.js';
 
 /** Names that stand for node ids. They may come from peers, so each rendering escapes them. */
@@ -9,8 +10,8 @@ export type NodeNames = ReadonlyMap<number, string>;
 export interface Rendering {
   /** @param counted the records come with their counters */
   head(counted: boolean): string;
-  /** One record, with its line end. */
-  record(record: RecordView, names: NodeNames, counters?: Counters): string;
+  /** Writes one record, with its line end. */
+  record(page: Page, record: RecordView, names: NodeNames, counters?: Counters): void;
   readonly tail: string;
 }
 

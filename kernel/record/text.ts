@@ -3,22 +3,17 @@
  * iterator prints the same columns from inside the kernel (kernel/bpf/print.h).
  */
 import type { Counters } from './counted.js';
+import { RecordOffset, TUPLE_SIZE, TupleOffset } from './layout.js';
+import type { Page } from './page.js';
 import { isMapped, type RecordView } from './record.js';
 import { expires, type NodeNames, nodeName, overallState, type Rendering } from './rendering.js';
 
-const HEX = Array.from({ length: 256 }, (_, byte) =>
-  byte.toString(16).toUpperCase().padStart(2, '0'),
-);
-
-/** 8 hexadecimal digits for IPv4, 32 for IPv6, in the order of the packet. */
-function hexAddress(bytes: Uint8Array, at: number): string {
-  let hex = '';
-  for (let i = at + (isMapped(bytes, at) ? 12 : 0); i < at + 16; i++) hex += HEX[bytes[i]];
-  return hex;
-}
-
-function hexPort(port: number): string {
-  return HEX[port >> 8] + HEX[port & 0xff];
+/** 8 hexadecimal digits for IPv4, 32 for IPv6, in the order of the packet; and 4 for the port. */
+function end(page: Page, bytes: Uint8Array, address: number, port: number): void {
+  page.hex(bytes, address + (isMapped(bytes, address) ? 12 : 0), address + 16);
+  page.text(' ');
+  page.hex(bytes, port, port + 2);
+  page.text(' ');
 }
 
 /** A name is one column, whatever a peer calls itself. */
@@ -39,19 +34,19 @@ export const text: Rendering = {
     'State       Expires Origin   Owner    Epoch Gen Id' +
     `${counted ? ' OrigPkts OrigBytes ReplyPkts ReplyBytes' : ''}\n`,
 
-  record(record: RecordView, names: NodeNames, counters?: Counters): string {
+  record(page: Page, record: RecordView, names: NodeNames, counters?: Counters): void {
     const { bytes } = record;
-    const client = record.tuple(0);
-    const server = record.tuple(1);
-    return (
-      `${hexAddress(bytes, client.offset)} ${hexPort(client.sourcePort)} ` +
-      `${hexAddress(bytes, client.offset + 16)} ${hexPort(client.destinationPort)} ` +
-      `${hexAddress(bytes, server.offset + 16)} ${hexPort(server.destinationPort)} ` +
-      `${hexAddress(bytes, server.offset)} ${hexPort(server.sourcePort)} ` +
+    const client = record.offset + RecordOffset.tuple;
+    const server = client + TUPLE_SIZE;
+    end(page, bytes, client + TupleOffset.saddr, client + TupleOffset.sport);
+    end(page, bytes, client + TupleOffset.daddr, client + TupleOffset.dport);
+    end(page, bytes, server + TupleOffset.daddr, server + TupleOffset.dport);
+    end(page, bytes, server + TupleOffset.saddr, server + TupleOffset.sport);
+    page.text(
       `${overallState(record).padEnd(11)} ${String(expires(record)).padStart(7)} ` +
-      `${column(nodeName(record.origin, names))} ${column(nodeName(record.owner, names))} ` +
-      `${String(record.epoch).padStart(5)} ${String(record.generation).padStart(3)} ${record.id}` +
-      `${counters ? counts(counters) : ''}\n`
+        `${column(nodeName(record.origin, names))} ${column(nodeName(record.owner, names))} ` +
+        `${String(record.epoch).padStart(5)} ${String(record.generation).padStart(3)} ${record.id}` +
+        `${counters ? counts(counters) : ''}\n`,
     );
   },
 

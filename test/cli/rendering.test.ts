@@ -13,6 +13,7 @@ import {
   RECORD_SIZE,
   State,
 } from '../../kernel/record/layout.js';
+import { Page } from '../../kernel/record/page.js';
 import { RecordView } from '../../kernel/record/record.js';
 import { RENDERINGS, type RenderingName, renderRecords } from '../../kernel/record/render.js';
 import type { NodeNames } from '../../kernel/record/rendering.js';
@@ -33,7 +34,9 @@ function dump(
   const made = makeFilter(filter ?? {});
   return (
     head(counted) +
-    [...renderRecords(RENDERINGS[name], bytes, { names, filter: made, counted })].join('') +
+    Buffer.concat([
+      ...renderRecords(RENDERINGS[name], bytes, { names, filter: made, counted }),
+    ]).toString() +
     tail
   );
 }
@@ -266,6 +269,36 @@ renderings('JSON of the worst values parses', () => {
   const { bytes, names } = nasty();
   const lines = dump('json', bytes, names).trimEnd().split('\n');
   assert.is(lines.map((line) => JSON.parse(line)).length, 600);
+});
+
+renderings('are UTF-8, and numbers of every size have all their digits', () => {
+  const page = new Page();
+  const written = (fill: () => void): string => {
+    fill();
+    return Buffer.from(page.take()).toString('utf8');
+  };
+  for (const name of ['ascii', 'aß', 'a\u07ff\u0800\uffff', 'lb-日本', '😀\u{10ffff}z']) {
+    assert.is(
+      written(() => page.text(name)),
+      name,
+    );
+  }
+  assert.is(
+    written(() => page.text('a\ud800z')),
+    'a\ufffdz',
+  );
+  for (let digits = 0; digits < 16; digits++) {
+    for (const number of [10 ** digits - 1, 10 ** digits, 7 * 10 ** digits + 1]) {
+      assert.is(
+        written(() => page.decimal(number)),
+        String(number),
+      );
+    }
+  }
+  assert.is(
+    written(() => page.decimal(Number.MAX_SAFE_INTEGER)),
+    '9007199254740991',
+  );
 });
 
 renderings('come in pieces, however many records there are', () => {
