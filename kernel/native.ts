@@ -219,8 +219,30 @@ export interface Watch {
   close(): void;
 }
 
+/** Put off to the end of the callback that is under way. */
+const atItsEnd: (() => void)[] = [];
+let inCallback = false;
+
 /** Call back whenever fd is readable (or writable), until closed. Level-triggered. */
 export function watchFd(fd: number, what: 'readable' | 'writable', callback: () => void): Watch {
   const options = { readable: what === 'readable', writable: what === 'writable' };
-  return koffi.node.poll(fd, options, () => callback());
+  return koffi.node.poll(fd, options, () => {
+    inCallback = true;
+    try {
+      callback();
+    } finally {
+      inCallback = false;
+      for (let fn = atItsEnd.shift(); fn; fn = atItsEnd.shift()) fn();
+    }
+  });
+}
+
+/**
+ * Call fn once all is done that is at hand: at the end of the callback of a watched descriptor, or,
+ * outside of one, with this turn of the event loop. That turn ends many microseconds after the callback
+ * when it is a single one that has woken the process up.
+ */
+export function atEnd(fn: () => void): void {
+  if (inCallback) atItsEnd.push(fn);
+  else setImmediate(fn);
 }

@@ -1,9 +1,10 @@
 /**
- * One direction in which datagrams leave: a connected socket. What is sent in one turn of the event
- * loop leaves together at its end, runs of one length by one call (UDP_SEGMENT of udp(7)): the kernel
- * walks its whole path once for some forty datagrams. A bounded queue is for the moments in which it
- * takes no more.
+ * One direction in which datagrams leave: a connected socket. What is sent in one go (see atEnd)
+ * leaves together at its end, runs of one length by one call (UDP_SEGMENT of udp(7)): the kernel walks
+ * its whole path once for some forty datagrams. A bounded queue is for the moments in which it takes no
+ * more.
  */
+import { atEnd } from '../../kernel/native.js';
 import { Errno } from '../../kernel/socket.js';
 import type { UdpSocket } from './socket.js';
 
@@ -33,7 +34,9 @@ export class Outlet {
   #count = 0;
   #octets = 0;
   #runs = true;
-  #immediate: NodeJS.Immediate | undefined;
+  /** What has gathered is going to leave. */
+  #due = false;
+  readonly #leaveAll = () => this.flush();
   readonly #queue: Uint8Array[] = [];
   #timer: NodeJS.Timeout | undefined;
 
@@ -51,7 +54,7 @@ export class Outlet {
     return this.#queue.length;
   }
 
-  /** It leaves with this turn. False: the queue is full. */
+  /** It leaves when all is done that is at hand. False: the queue is full. */
   send(datagram: Uint8Array): boolean {
     if (this.#queue.length >= PENDING_MAX) {
       this.#done('queue_full', 1, datagram.length);
@@ -65,13 +68,15 @@ export class Outlet {
     this.#run.set(datagram, this.#octets);
     this.#octets += length;
     this.#count++;
-    this.#immediate ??= setImmediate(() => this.flush());
+    if (!this.#due) {
+      this.#due = true;
+      atEnd(this.#leaveAll);
+    }
     return true;
   }
 
   flush(): void {
-    clearImmediate(this.#immediate);
-    this.#immediate = undefined;
+    this.#due = false;
     this.#leave();
   }
 
