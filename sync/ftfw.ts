@@ -44,6 +44,8 @@ const REPAIRS_MAX = 512;
 class Reporter {
   /** Records that have come since the last report. */
   unreported = 0;
+  /** Something has come since the last report, or is missing: there is something to be told. */
+  owes = false;
   timer: Timer | undefined;
   dueAt = Number.POSITIVE_INFINITY;
   retryMs = NACK_RETRY_MS;
@@ -151,10 +153,8 @@ class Ftfw implements Mode {
   reportNow(peer: Peer): void {
     const reporter = this.#reporter(peer);
     const { window } = peer;
-    reporter.timer?.cancel();
-    reporter.timer = undefined;
-    reporter.dueAt = Number.POSITIVE_INFINITY;
     reporter.unreported = 0;
+    reporter.owes = false;
     if (this.#stopped) return;
     sayReport(this.#host.outbox, peer);
     if (window.missingCount === 0) {
@@ -166,6 +166,7 @@ class Ftfw implements Mode {
     const progress = window.missingCount < reporter.missingBefore;
     reporter.retryMs = progress ? NACK_RETRY_MS : Math.min(2 * reporter.retryMs, NACK_RETRY_MS_MAX);
     reporter.missingBefore = window.missingCount;
+    this.#disarm(reporter);
     if (peer.alive) this.#reportWithin(peer, reporter.retryMs);
   }
 
@@ -214,12 +215,32 @@ class Ftfw implements Mode {
 
   #reportWithin(peer: Peer, ms: number): void {
     const reporter = this.#reporter(peer);
+    reporter.owes = true;
+    this.#arm(peer, reporter, ms);
+  }
+
+  /** A timer that ends sooner is left alone. */
+  #arm(peer: Peer, reporter: Reporter, ms: number): void {
     const { clock } = this.#host.options;
     const dueAt = clock.now() + ms;
     if (reporter.dueAt <= dueAt || this.#stopped) return;
     reporter.timer?.cancel();
     reporter.dueAt = dueAt;
-    reporter.timer = clock.after(ms, () => this.reportNow(peer));
+    reporter.timer = clock.after(ms, () => this.#due(peer, reporter));
+  }
+
+  #disarm(reporter: Reporter): void {
+    reporter.timer?.cancel();
+    reporter.timer = undefined;
+    reporter.dueAt = Number.POSITIVE_INFINITY;
+  }
+
+  #due(peer: Peer, reporter: Reporter): void {
+    this.#disarm(reporter);
+    if (!reporter.owes) return;
+    this.reportNow(peer);
+    // what comes next finds it running: to arm it costs more than to take a datagram in
+    if (peer.alive) this.#arm(peer, reporter, ACK_DELAY_MS);
   }
 
   #reporter(peer: Peer): Reporter {

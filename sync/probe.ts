@@ -41,10 +41,13 @@ export class Probe {
   #arm(): void {
     if (this.#stopped) return;
     const { clock, helloMs } = this.#host.options;
+    const armedAt = clock.now();
     this.#timer = clock.after(this.#ms, () => {
       this.#timer = undefined;
       if (!this.#unanswered()) {
         this.#ms = this.#firstMs;
+        // the next datagram finds it running: to arm it takes as long as to send
+        if (this.#lastSentAt > armedAt) this.#arm();
         return;
       }
       if (clock.now() - this.#lastSentAt >= this.#ms) {
