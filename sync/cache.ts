@@ -8,6 +8,7 @@ import { Digests } from './digest.js';
 import { Identity } from './identity.js';
 import type { Quota, Store, Watch } from './store.js';
 
+export const RECORD_WORDS = RECORD_SIZE / 4;
 /** Records in a chunk of a dump: what a caller handles before it lets others have their turn. */
 export const CHUNK_RECORDS = 512;
 
@@ -222,15 +223,15 @@ export class Cache {
   *chunks(): Generator<Uint8Array, void, void> {
     for (let slot = 0; slot < this.top; ) {
       const chunk = new Uint8Array(CHUNK_RECORDS * RECORD_SIZE);
-      const view = new DataView(chunk.buffer);
+      const words = new Uint32Array(chunk.buffer);
       const now = this.#store.now();
       let at = 0;
-      for (; slot < this.top && at < chunk.length; slot++) {
+      for (; slot < this.top && at < words.length; slot++) {
         if (!this.holds(slot)) continue;
-        this.render(slot, view, at, now);
-        at += RECORD_SIZE;
+        this.#store.renderWords(slot, words, at, now);
+        at += RECORD_WORDS;
       }
-      if (at > 0) yield chunk.subarray(0, at);
+      if (at > 0) yield chunk.subarray(0, 4 * at);
     }
   }
 

@@ -4,6 +4,7 @@
  */
 import { nodeId } from '../kernel/record/record.js';
 import type { Bulk } from './bulk.js';
+import { RECORD_WORDS } from './cache.js';
 import type { Compare } from './compare.js';
 import { counts } from './counts.js';
 import { MODE_UNSAID } from './hello.js';
@@ -12,7 +13,6 @@ import type { Mode } from './modes.js';
 import type { Ownership } from './ownership.js';
 import type { Paths } from './paths.js';
 import type { Peer } from './peer.js';
-import { RECORD_WORDS } from './store.js';
 import type { Verify } from './verify.js';
 import { versionsIn } from './versions.js';
 import {

@@ -12,7 +12,7 @@ import {
   Result,
   State,
 } from '../kernel/record/layout.js';
-import { type Cache, CHUNK_RECORDS } from './cache.js';
+import { type Cache, CHUNK_RECORDS, RECORD_WORDS } from './cache.js';
 import { counts } from './counts.js';
 import { bucketOf } from './digest.js';
 import { Identity } from './identity.js';
@@ -52,9 +52,11 @@ export interface OwnershipHost {
 }
 
 /** A chunk of a commit, and the slots of its records. */
-interface Planned {
-  readonly chunk: Uint8Array;
-  readonly slots: Uint32Array;
+class Planned {
+  readonly chunk = new Uint8Array(CHUNK_RECORDS * RECORD_SIZE);
+  readonly words = new Uint32Array(this.chunk.buffer);
+  readonly view = new DataView(this.chunk.buffer);
+  readonly slots = new Uint32Array(CHUNK_RECORDS);
 }
 
 export class Ownership {
@@ -248,17 +250,13 @@ export class Ownership {
           epoch = this.#epoch + 1;
           this.noteEpoch(epoch);
         }
-        const planned = this.#spare.pop() ?? {
-          chunk: new Uint8Array(CHUNK_RECORDS * RECORD_SIZE),
-          slots: new Uint32Array(CHUNK_RECORDS),
-        };
-        const { chunk, slots } = planned;
-        const view = new DataView(chunk.buffer);
+        const planned = this.#spare.pop() ?? new Planned();
+        const { chunk, words, view, slots } = planned;
         const now = this.#store.now();
         let count = 0;
         for (; slot < cache.top && count < CHUNK_RECORDS; slot++) {
           if (!cache.holds(slot)) continue;
-          this.#store.render(slot, view, count * RECORD_SIZE, now);
+          this.#store.renderWords(slot, words, count * RECORD_WORDS, now);
           if (!this.#takeable(chunk, view, count * RECORD_SIZE, epoch)) continue;
           if (timeoutMs > 0) {
             view.setUint32(count * RECORD_SIZE + RecordOffset.remainingMs, timeoutMs, true);

@@ -10,13 +10,12 @@
  *
  * A slot stays where it is for the life of its record, so a walk that pauses misses nobody.
  */
-import { RECORD_SIZE, RecordOffset } from '../kernel/record/layout.js';
-import { Cache } from './cache.js';
+import { RecordOffset } from '../kernel/record/layout.js';
+import { Cache, RECORD_WORDS } from './cache.js';
 import { bucketOf, digestRecord } from './digest.js';
 import { Identity, Index } from './identity.js';
 import { idleAfter, remainingAfter } from './times.js';
 
-export const RECORD_WORDS = RECORD_SIZE / 4;
 const EPOCH = RecordOffset.epoch / 4;
 const OWNER = RecordOffset.owner / 4;
 const ORIGIN = RecordOffset.origin / 4;
@@ -236,7 +235,10 @@ export class Store {
 
   /** Take a mark away from all. */
   clearMark(mark: number): void {
-    for (let slot = 0; slot < this.#top; slot++) this.setMark(slot, mark, false);
+    const marks = this.#marks;
+    for (let slot = 0; slot < this.#top; slot++) {
+      if (marks[slot] & mark) this.setMark(slot, mark, false);
+    }
   }
 
   wordsAt(slot: number): number {
@@ -260,6 +262,16 @@ export class Store {
     const idle = idleAfter(words[from + IDLE], elapsed);
     view.setUint32(at + RecordOffset.remainingMs, remaining, true);
     view.setUint32(at + RecordOffset.idleMs, idle, true);
+  }
+
+  /** The same into words, which are little-endian as is every machine that this is built for. */
+  renderWords(slot: number, into: Uint32Array, at: number, now: number): void {
+    const words = this.words;
+    const from = slot * RECORD_WORDS;
+    for (let word = 0; word < RECORD_WORDS; word++) into[at + word] = words[from + word];
+    const elapsed = this.age(slot, now);
+    into[at + REMAINING] = remainingAfter(words[from + REMAINING], elapsed);
+    into[at + IDLE] = idleAfter(words[from + IDLE], elapsed);
   }
 
   /** Positive when the record at `at` is newer than the slot's: by (epoch, owner), then generation. */

@@ -157,6 +157,12 @@ export class Conntrackd implements System {
     await this.#ask('b', Request.REQUEST);
   }
 
+  async die(): Promise<void> {
+    const daemon = this.#daemons.a;
+    if (daemon) await this.lab.end(daemon, 'SIGKILL');
+    delete this.#daemons.a;
+  }
+
   async commit(): Promise<void> {
     await this.#ask('b', Request.COMMIT);
   }

@@ -4,7 +4,7 @@ import type { Context, Part, Row } from '../bench.js';
 import { row } from '../bench.js';
 import { median } from '../measure.js';
 import type { Arrivals } from './arrivals.js';
-import { begin, commit, dump, lags, percentile, replicate, resync } from './round.js';
+import { begin, dump, lags, percentile, replicate, resync, takeOver } from './round.js';
 import type { System } from './system.js';
 import { PEER, SystemName, Systems } from './systems.js';
 
@@ -65,7 +65,7 @@ async function round(context: Context, system: System, arrivals: Arrivals, count
       resync: await resync(system, arrivals, count),
       text: await dump(context.lab, system, 'text', count),
       xml: await dump(context.lab, system, 'xml', count),
-      commit: await commit(system, count),
+      commit: await takeOver(system, count),
     } satisfies Sample;
   } finally {
     await system.stop();

@@ -184,6 +184,12 @@ General {
     await this.call('b', 'request', {});
   }
 
+  async die(): Promise<void> {
+    const daemon = this.#daemons.a;
+    if (daemon) await this.lab.end(daemon, 'SIGKILL');
+    delete this.#daemons.a;
+  }
+
   async commit(): Promise<void> {
     await this.call('b', 'commit', {});
   }

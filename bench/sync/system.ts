@@ -29,6 +29,8 @@ export interface System {
   forget(): Promise<void>;
   /** Let b ask a for all that it has; does not wait for the answer. */
   request(): Promise<void>;
+  /** a's daemon dies, as what a takeover follows upon. */
+  die(): Promise<void>;
   /** Put b's external cache into b's kernel table. */
   commit(): Promise<void>;
   /** Entries in b's kernel table. */
