@@ -12,6 +12,7 @@ import type { Mode, ModeHost } from './modes.js';
 import type { Peer } from './peer.js';
 import type { Timer } from './ports.js';
 import { Untracked } from './untracked.js';
+import type { Datagram, Rejection } from './wire.js';
 
 /** Both wheels turn in ticks: as many records as are due, and none later than that. */
 const TICK_MS_MIN = 20;
@@ -26,6 +27,8 @@ const TICK_SLOTS_MAX = 65_536;
 const ROUND = 0.9;
 /** Who has heard a peer for so many times RefreshTime has heard all that it owns. */
 const ROUND_HEARD = 1.25;
+/** One that owns nothing is heard every helloMs. */
+const SILENCE_HELLOS = 1.25;
 /** A silent entry leaves at most so late: this part of CacheTimeout. */
 const SWEEPS = 10;
 
@@ -40,6 +43,8 @@ class Alarm extends Untracked {
   readonly #rounds = new Map<Peer, Timer>();
   /** When it was heard again after it had been thought dead. */
   readonly #backAt = new Map<Peer, number>();
+  /** Who may be without something that was not said since it began to follow: all below this slot it has. */
+  readonly #lacks = new Map<Peer, number>();
   readonly #counts = counts('refreshed', 'refresh_rounds', 'refresh_behind', 'cache_timeouts');
 
   override get repeatsMs(): number {
@@ -60,7 +65,34 @@ class Alarm extends Untracked {
   override peerChanged(peer: Peer, change: PeerChange): void {
     super.peerChanged(peer, change);
     if (change === 'alive') this.#backAt.set(peer, this.host.options.clock.now());
-    if (change === 'new' || change === 'restarted' || change === 'alive') this.#hear(peer);
+    // a bulk that is lost in part does not come again: a round that has been heard stands in for it
+    if (change !== 'dead' && !peer.inSync) this.#hear(peer);
+  }
+
+  /** Where what the peer follows begins elsewhere than it did, it has given something up. */
+  override report(peer: Peer, datagram: Datagram): Rejection | undefined {
+    const followed = peer.followedFrom;
+    const rejection = super.report(peer, datagram);
+    if (peer.followedFrom !== followed) this.#lacks.set(peer, 0);
+    return rejection;
+  }
+
+  override unacknowledged(peer: Peer): number {
+    const owed = super.unacknowledged(peer);
+    return owed === 0 && this.#lacksSome(peer) ? 1 : owed;
+  }
+
+  #lacksSome(peer: Peer): boolean {
+    const { internal } = this.host;
+    let slot = this.#lacks.get(peer);
+    if (slot === undefined) return false;
+    for (; slot < internal.top; slot++) {
+      if (!internal.holds(slot) || peer.holds(internal.sequence(slot))) continue;
+      this.#lacks.set(peer, slot);
+      return true;
+    }
+    this.#lacks.delete(peer);
+    return false;
   }
 
   override stats(): Readonly<Record<string, number>> {
@@ -78,12 +110,14 @@ class Alarm extends Untracked {
   }
 
   #hear(peer: Peer): void {
-    const { clock, refreshMs } = this.host.options;
+    const { clock, helloMs, refreshMs } = this.host.options;
     this.#rounds.get(peer)?.cancel();
     const timer = clock.after(ROUND_HEARD * refreshMs, () => {
       this.#rounds.delete(peer);
       if (this.stopped || !peer.alive || peer.inSync) return;
-      this.host.complete(peer);
+      // one that has just been silent has not said all
+      const silence = Math.max(SILENCE_HELLOS * helloMs, (ROUND_HEARD - 1) * refreshMs);
+      if (clock.now() - peer.heardAt < silence) this.host.complete(peer);
       if (!peer.inSync) this.#hear(peer);
     });
     this.#rounds.set(peer, timer);

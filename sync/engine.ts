@@ -124,6 +124,7 @@ export class Sync implements SyncEngine {
       outbox: this.#outbox,
       paths: this.#paths,
       mode: this.#mode,
+      takeUncovered: () => store.takeUncovered(),
       newCache: () => store.external(),
       notice: (code, message) => this.#notice(code, message),
       peersChanged: () => this.#deferred?.check(),

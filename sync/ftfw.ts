@@ -81,6 +81,7 @@ class Ftfw implements Mode {
   /** A queue that was kept for a peer that is not waited for any more need not be kept. */
   peerChanged(): void {
     this.#release();
+    this.#probe.wake();
   }
 
   oldest(): number {

@@ -103,6 +103,7 @@ export class Inbox {
     if (rejection === undefined) ownership.noteEpoch(header.epoch);
     members.tryReconcile(peer);
     compare.reconcile(peer);
+    members.lookForUncovered();
     compare.answer(peer);
     return rejection;
   }

@@ -29,6 +29,8 @@ export interface MembersHost {
   readonly outbox: Outbox;
   readonly paths: Paths;
   readonly mode: Mode;
+  /** A claim was refused for one that is not there any more: see Store. */
+  takeUncovered(): boolean;
   /** For the records of one more peer. */
   newCache(): Cache;
   notice(code: NoticeCode, message: string): void;
@@ -180,12 +182,25 @@ export class Members {
     this.#fallOut(peer);
   }
 
+  /** What was refused to one of them, for the claim of another, may be right now. */
+  #uncovered(): void {
+    for (const peer of this.live()) {
+      this.refused(peer, peer.window.highest);
+      this.want(peer, peer.window.highest + 1);
+    }
+    this.#judge();
+  }
+
   /** The operator has emptied the cache of this peer. */
   emptied(peer: Peer): void {
     this.#fallOut(peer);
     peer.pendingEnd = undefined;
     peer.pendingBuckets = [];
     this.#judge();
+  }
+
+  lookForUncovered(): void {
+    if (this.#host.takeUncovered()) this.#uncovered();
   }
 
   bulkEnded(peer: Peer, first: number, sequence: number): void {
@@ -311,6 +326,7 @@ export class Members {
     if (this.#stopped) return;
     const { clock, helloMs, deadAfterMs } = this.#host.options;
     const deadline = clock.now() - deadAfterMs;
+    this.lookForUncovered();
     for (const peer of this.live()) {
       if (peer.heardAt < deadline) this.#die(peer);
       else this.#askAgain(peer);

@@ -134,6 +134,7 @@ export class Ownership {
       peer.cache.contestedAt = peer.heardAt;
       // it has not heard of ours: say it again, so that it demotes its own
       if (ours) this.#host.outbox.record(slot);
+      else this.#store.setMark(slot, Mark.CONTESTED, true);
       return;
     }
     if (ours) this.#giveUp(slot, key);
@@ -164,7 +165,12 @@ export class Ownership {
     if (slot < 0) return;
     const its = peer.cache.holds(slot);
     // one that it says has ended goes, whoever says that he owns it, unless his claim is the stronger one
-    if (!its && (epoch === 0 || this.#stronger(slot, epoch, owner))) return;
+    if (!its && (epoch === 0 || this.#stronger(slot, epoch, owner))) {
+      this.#store.setMark(slot, Mark.CONTESTED, false);
+      return;
+    }
+    // nobody's claim is left
+    if (epoch > 0) this.#store.setMark(slot, Mark.CONTESTED, false);
     const holder = this.#store.cacheOf(slot) as Cache;
     if (holder === this.internal) this.#giveUp(slot, key);
     else if (!its) holder.contestedAt = peer.heardAt;

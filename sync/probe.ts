@@ -28,6 +28,11 @@ export class Probe {
     if (!this.#timer) this.#arm();
   }
 
+  /** Somebody has come, or is heard again: who was asked last may not have heard it. */
+  wake(): void {
+    if (!this.#timer) this.#arm();
+  }
+
   /** Somebody has told something new. */
   answered(): void {
     this.#ms = this.#firstMs;

@@ -31,6 +31,8 @@ export const Mark = {
   SEEN: 2,
   /** Ours since a commit, and nobody has been told yet. */
   UNSAID: 4,
+  /** Held by a peer, whose claim has beaten that of another one. */
+  CONTESTED: 8,
 } as const;
 
 /** How many records one cache, or several together, may hold. */
@@ -72,6 +74,7 @@ export class Store {
   #top = 0;
   #unsaid = 0;
   watch: Watch | undefined;
+  #uncovered = false;
   readonly #key = new Identity();
 
   /**
@@ -133,6 +136,13 @@ export class Store {
     return this.#caches[this.#tags[slot]];
   }
 
+  /** Has a record gone, since the last time, for which a weaker claim was refused that may hold now? */
+  takeUncovered(): boolean {
+    const uncovered = this.#uncovered;
+    this.#uncovered = false;
+    return uncovered;
+  }
+
   tag(slot: number): number {
     return this.#tags[slot];
   }
@@ -172,6 +182,7 @@ export class Store {
   }
 
   free(slot: number): void {
+    this.#uncovered ||= this.marked(slot, Mark.CONTESTED);
     const key = this.identity(slot, this.#key);
     this.#index.remove(key);
     this.#sum(slot, key);

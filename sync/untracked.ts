@@ -61,6 +61,7 @@ export abstract class Untracked implements Mode {
 
   peerChanged(peer: Peer, change: PeerChange): void {
     if (change === 'restarted') this.#told.delete(peer);
+    this.#probe.wake();
   }
 
   /** Nothing can be repaired but what is just being said. */

@@ -9,7 +9,6 @@ import type { Clock, Random, Timer } from '../../../sync/ports.js';
 import { type Carried, carry } from './link.js';
 import type { Machine } from './machine.js';
 import type { Parcel } from './network.js';
-import { keyAt } from './splice.js';
 
 /** As daemon/follower.ts. */
 const AFTER_LOSS_MS = 100;
@@ -225,7 +224,7 @@ export class Daemon {
   #local(events: Uint8Array): void {
     const { watcher } = this.machine.around;
     const ends = endsIn(events);
-    const after = ends.length > 0 ? watcher.withdrawing(this, ends) : undefined;
+    const after = ends.length > 0 ? watcher.ending(this, ends) : undefined;
     this.engine.local(events);
     after?.();
     watcher.touched(this);
@@ -321,13 +320,13 @@ export class Daemon {
   }
 }
 
-/** Splices whose ends are among these events. */
-function endsIn(events: Uint8Array): number[] {
+/** Identities of the splices whose ends are among these events. */
+function endsIn(events: Uint8Array): Uint8Array[] {
   const view = new DataView(events.buffer, events.byteOffset, events.byteLength);
-  const keys: number[] = [];
+  const ends: Uint8Array[] = [];
   for (let at = 0; at < events.length; at += EVENT_SIZE) {
     if (view.getUint32(at + EventOffset.type, true) !== EventType.DESTROY) continue;
-    keys.push(keyAt(view, at + EventOffset.record));
+    ends.push(events.subarray(at + EventOffset.record, at + EVENT_SIZE));
   }
-  return keys;
+  return ends;
 }

@@ -7,7 +7,7 @@ import type { Flows } from './flows.js';
 import type { Machine, Watcher } from './machine.js';
 import type { Parcel } from './network.js';
 import { read, type Said } from './said.js';
-import { type Claim, compareClaims, Reader } from './splice.js';
+import { type Claim, compareClaims, keyOf, Reader } from './splice.js';
 import { type Change, type Held, name, View } from './view.js';
 
 export interface JudgeOptions {
@@ -125,23 +125,33 @@ export class Judge implements Watcher {
   }
 
   /** Around a call after which what is not in the internal cache any more has ended. */
-  withdrawing(daemon: Daemon, keys?: readonly number[]): () => void {
+  withdrawing(daemon: Daemon): () => void {
     const view = this.views.get(daemon) as View;
     this.look(view);
     const { id } = daemon.machine;
-    const mine: [number, Held][] = [];
-    for (const key of keys ?? view.held.keys()) {
-      const held = view.held.get(key);
-      if (held?.cache === id) mine.push([key, held]);
-    }
+    const mine = [...view.held].filter(([, held]) => held.cache === id);
     return () => {
       view.touched = true;
       this.look(view);
       for (const [key, end] of mine) {
-        if (view.held.get(key)?.cache === id) continue;
-        const known = this.#ends.get(key);
-        if (!known || compareClaims(end, known) > 0) this.#ends.set(key, end);
-        this.#knows(view, key, end);
+        if (view.held.get(key)?.cache !== id) this.#ended(view, key, end);
+      }
+    };
+  }
+
+  /** The same for some splices: their identities. */
+  ending(daemon: Daemon, identities: readonly Uint8Array[]): () => void {
+    const view = this.views.get(daemon) as View;
+    const { internal } = daemon.engine;
+    const mine: [Uint8Array, Claim][] = [];
+    for (const identity of identities) {
+      const slot = internal.slotOf(identity);
+      if (slot < 0) continue;
+      mine.push([identity, { epoch: internal.epoch(slot), owner: daemon.machine.id }]);
+    }
+    return () => {
+      for (const [identity, end] of mine) {
+        if (internal.slotOf(identity) < 0) this.#ended(view, keyOf(identity), end);
       }
     };
   }
@@ -182,6 +192,11 @@ export class Judge implements Watcher {
       this.#fail('one cache', `${view.daemon.machine.name}: ${(error as Error).message}`);
     }
     for (const change of changes) this.#changed(view, change);
+    for (const key of view.lately) {
+      const held = view.held.get(key);
+      if (held) this.#risen(view, key, held);
+    }
+    view.lately.length = 0;
   }
 
   /** What is said to be acknowledged is held by every live peer; those that died meanwhile aside. */
@@ -243,7 +258,7 @@ export class Judge implements Watcher {
       this.look(view);
       for (const [key, held] of owned.held) {
         if (held.cache !== other.id || now - held.since < IN_SYNC_MS) continue;
-        if (this.#excused(view, other.id) || view.has(key, held)) continue;
+        if (this.#excused(view, other.id) || this.#has(view, key, held)) continue;
         const what = `${machine.name} says it is in sync, and does not have ${name(key)}`;
         this.#fail('in sync', `${what} (${text(held)}), which ${other.name} has owned for long`);
       }
@@ -285,9 +300,14 @@ export class Judge implements Watcher {
     return flushedAt > 0 && !daemon.engine.peers().some((one) => one.node === owner && one.inSync);
   }
 
-  /** Where there was no room for a record that the kernel took, nobody hears of its end. */
+  /**
+   * Where there was no room for a record that the kernel took, nobody hears of its end. And one that was
+   * taken over, and has ended there, may be owned by somebody who has not heard of that.
+   */
   #has(view: View, key: number, held: Held): boolean {
-    if (view.has(key, held)) return true;
+    if (view.has(key, held) || view.timedOut.has(key)) return true;
+    const end = this.#ends.get(key);
+    if (end && compareClaims(end, held) > 0) return true;
     const over = this.#options.flows().byKey.get(key)?.alive !== true;
     return over && view.daemon.notices.includes('cache-full');
   }
@@ -301,13 +321,18 @@ export class Judge implements Watcher {
     return undefined;
   }
 
+  #ended(view: View, key: number, end: Claim): void {
+    const known = this.#ends.get(key);
+    if (!known || compareClaims(end, known) > 0) this.#ends.set(key, end);
+    this.#knows(view, key, end);
+  }
+
+  /** The next look sees whether it has risen. */
   #knows(view: View, key: number, end: Claim): void {
     const known = view.ended.get(key);
     if (!known || compareClaims(end, known) > 0) view.ended.set(key, end);
     view.touched = true;
-    this.look(view);
-    const held = view.held.get(key);
-    if (held) this.#risen(view, key, held);
+    view.lately.push(key);
   }
 
   #changed(view: View, { key, before, now }: Change): void {
@@ -328,6 +353,8 @@ export class Judge implements Watcher {
     }
     // one that has moved to another cache may have ended without anybody here knowing
     if (before && !now) this.#gone(view, key, before);
+    if (now) view.timedOut.delete(key);
+    else if (view.timingOut) view.timedOut.add(key);
   }
 
   #gone(view: View, key: number, before: Claim & { cache: number }): void {

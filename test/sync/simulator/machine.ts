@@ -48,8 +48,9 @@ export interface Watcher {
   started(daemon: Daemon): void;
   /** Around a call that takes a datagram in; `after` when it has been taken in. */
   receiving(daemon: Daemon, parcel: Parcel): (() => void) | undefined;
-  /** Around a call that hands over events, or the table: what is not there afterwards has ended. */
-  withdrawing(daemon: Daemon, keys?: readonly number[]): () => void;
+  /** Around a call that hands over the table, or events: what is not there afterwards has ended. */
+  withdrawing(daemon: Daemon): () => void;
+  ending(daemon: Daemon, identities: readonly Uint8Array[]): () => void;
   /** Around a whole commit. */
   committing(daemon: Daemon): () => void;
   /** An operator has emptied caches. */

@@ -124,8 +124,10 @@ function narrow(scene: Scene, machine: Machine): void {
   scene.network.narrow(machine, scene.dice.pick([5, 50, 500]), scene.dice.pick([5, 50]));
 }
 
-function replay({ network, dice }: Scene, machine: Machine): void {
-  network.replay(machine, 1 + dice.below(60));
+/** Without a seal nothing tells a recording of a dead node from a living one, until that is back. */
+function replay({ network, dice, machines, profile }: Scene, machine: Machine): void {
+  const speaks = new Set<unknown>(profile.sealed ? machines : machines.filter((one) => one.daemon));
+  network.replay(machine, 1 + dice.below(60), (sender) => speaks.has(sender));
 }
 
 function garbage({ network, dice, count, scheduler }: Scene, machine: Machine): void {

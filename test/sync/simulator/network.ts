@@ -90,12 +90,12 @@ export class Network {
     return true;
   }
 
-  /** Something that was said earlier, perhaps long ago, comes once more. */
-  replay(to: Port, datagrams: number): void {
+  /** Something that was said earlier, perhaps long ago, comes once more: if `from` may be its sender. */
+  replay(to: Port, datagrams: number, from: (sender: Port) => boolean): void {
     const { dice, count } = this.#options;
     for (let i = 0; i < datagrams && this.#archive.length > 0; i++) {
       const parcel = dice.pick(this.#archive);
-      if (parcel.from === to && dice.chance(0.9)) continue;
+      if (!from(parcel.from) || (parcel.from === to && dice.chance(0.9))) continue;
       count('replayed');
       to.arrive({ ...parcel, bytes: parcel.bytes.slice() });
     }

@@ -27,7 +27,7 @@ export const FAULTS = [
 ] as const;
 export type Fault = (typeof FAULTS)[number];
 
-const MODES = ['FTFW'];
+const MODES = ['FTFW', 'NOTRACK', 'ALARM'];
 
 export interface Profile {
   readonly nodes: number;
@@ -56,13 +56,15 @@ export function profileOf(dice: Dice): Profile {
   const tight = dice.chance(0.08);
   const ports = dice.pick([24, 60, 60, 120, 250]);
   const mode = dice.pick(MODES);
-  const versions = dice.pick<[number, number]>([
+  const drawn = dice.pick<[number, number]>([
     [2, 2],
     [2, 2],
     [2, 2],
     [1, 2],
     [1, 1],
   ]);
+  // the first version has one mode
+  const versions: [number, number] = mode === 'FTFW' ? drawn : [2, 2];
   const sealed = dice.chance(0.3);
   const paths = dice.pick([1, 1, 2, 3]);
   const settings = {
@@ -73,9 +75,10 @@ export function profileOf(dice: Dice): Profile {
     hashLimit: tight ? Math.ceil(ports / 2) : 2048,
     resendQueueSize: 1024,
     ackWindowSize: dice.pick([5, 50, 300]),
-    refreshMs: 1500,
+    refreshMs: 3000,
     cacheTimeoutMs: 8000,
-    verifyMs: dice.pick([0, 1500, 4000]),
+    // ALARM does not compare
+    verifyMs: mode === 'ALARM' ? 0 : dice.pick([0, 1500, 4000]),
   };
   return {
     nodes: dice.pick([2, 2, 2, 3, 3, 4]),

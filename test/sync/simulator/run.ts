@@ -41,8 +41,9 @@ export const STEPS = 40;
 const NAMES = ['lb-a', 'lb-b', 'lb-c', 'lb-d'];
 const BOOT_MS = 3000;
 const LOOK_MS = 40;
-/** From whole links to rest, at most. */
+/** From whole links to rest, at most. NOTRACK may wait for half a minute before it asks again. */
 const SETTLE_MS = 20_000;
+const NOTRACK_SETTLE_MS = 35_000;
 
 export function run(options: RunOptions): Outcome {
   return new Run(options).play();
@@ -208,6 +209,8 @@ class Run {
       Math.max(0, ...this.#machines.map((machine) => machine.frozenUntil - this.#scheduler.now)),
     );
     this.#vrrp.settle();
+    // a move may be under way
+    this.#scheduler.after(50, () => this.#vrrp.settle());
     const began = this.#scheduler.now;
     this.#rest('after the links were whole again');
     const settledMs = this.#scheduler.now - began;
@@ -228,7 +231,8 @@ class Run {
   }
 
   #rest(when: string): void {
-    const end = this.#scheduler.now + SETTLE_MS;
+    const ms = this.#profile.mode === 'NOTRACK' ? NOTRACK_SETTLE_MS : SETTLE_MS;
+    const end = this.#scheduler.now + ms;
     let wrong: string[] = [];
     while (!this.#failure && this.#scheduler.now < end) {
       this.#pass(50);
@@ -236,10 +240,7 @@ class Run {
       if (wrong.length === 0) return;
     }
     if (!this.#failure) {
-      this.#fail(
-        'all comes to rest',
-        `${SETTLE_MS / 1000} s ${when}: ${wrong.slice(0, 6).join('; ')}`,
-      );
+      this.#fail('all comes to rest', `${ms / 1000} s ${when}: ${wrong.slice(0, 6).join('; ')}`);
     }
   }
 

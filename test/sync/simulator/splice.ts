@@ -36,7 +36,7 @@ export class Reader {
    * give out ids below 2^20. What else a damaged record may be is told by its hash.
    */
   get key(): number {
-    return this.#words[2] * 0x100000 + (this.#words[0] & 0xfffff);
+    return keyIn(this.#words, 0);
   }
 
   get hash(): number {
@@ -56,16 +56,30 @@ export class Reader {
     return { epoch: words[EPOCH], owner: words[OWNER], generation: words[GENERATION], hash };
   }
 
-  /** Is this the version; where it is looked at closely, to the last bit? */
-  is(version: Version, closely: boolean): boolean {
-    const words = this.#words;
-    return (
-      words[GENERATION] === version.generation &&
-      words[EPOCH] === version.epoch &&
-      words[OWNER] === version.owner &&
-      (!closely || this.hash === version.hash)
-    );
+  /** The record that begins at this word. */
+  take(words: Uint32Array, from: number): this {
+    for (let word = 0; word < WORDS; word++) this.#words[word] = words[from + word];
+    return this;
   }
+}
+
+/** The splice of the record that begins at this word, as Reader.key. */
+export function keyIn(words: Uint32Array, from: number): number {
+  return words[from + 2] * 0x100000 + (words[from] & 0xfffff);
+}
+
+/** Is that record of this version? */
+export function isVersion(words: Uint32Array, from: number, version: Version): boolean {
+  return (
+    words[from + GENERATION] === version.generation &&
+    words[from + EPOCH] === version.epoch &&
+    words[from + OWNER] === version.owner
+  );
+}
+
+/** The splice as a number, of an identity. */
+export function keyOf(identity: Uint8Array): number {
+  return keyAt(new DataView(identity.buffer, identity.byteOffset), 0);
 }
 
 /** The splice as a number, as Reader.key, of an identity elsewhere. */

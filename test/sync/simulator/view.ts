@@ -1,7 +1,7 @@
 /** What one daemon's caches hold, read through what the engine offers to everybody. */
 import type { Cache } from '../../../sync/cache.js';
 import type { Daemon } from './daemon.js';
-import { type Claim, Reader, type Version } from './splice.js';
+import { type Claim, isVersion, keyIn, Reader, type Version } from './splice.js';
 
 /** Every so many looks all that is held is compared to the last bit, else what has another version. */
 const CLOSELY = 8;
@@ -25,6 +25,8 @@ export class View {
   readonly held = new Map<number, Held>();
   /** Splices of which this daemon knows that they have ended, and the claim under which they have. */
   readonly ended = new Map<number, Claim>();
+  /** Of those, the ones that it has learned of since the last look. */
+  readonly lately: number[] = [];
   /** By cache: what its owner has ended, and has left the cache since. */
   readonly left = new Map<number, Map<number, Claim>>();
   readonly daemon: Daemon;
@@ -32,6 +34,11 @@ export class View {
   flushed = false;
   flushedAt = Number.NEGATIVE_INFINITY;
   touched = true;
+  /** ALARM: what it has dropped since nobody spoke of it for too long, and has not heard of since. */
+  readonly timedOut = new Set<number>();
+  /** Something of what went since the last look may have been dropped so. */
+  timingOut = false;
+  #timeouts = 0;
   readonly #now: () => number;
   readonly #reader = new Reader();
   readonly #signatures = new Map<number, number>();
@@ -55,6 +62,7 @@ export class View {
     this.#seen = 0;
     for (const [owner, cache] of caches) this.#walk(owner, cache, changes);
     if (this.#seen === this.held.size) return changes;
+    this.#lookForTimeouts();
     for (const [key, held] of this.held) {
       if (held.look === this.#look) continue;
       this.held.delete(key);
@@ -91,20 +99,31 @@ export class View {
     return changed;
   }
 
+  #lookForTimeouts(): void {
+    const { engine } = this.daemon;
+    if (engine.mode !== 'ALARM') return;
+    const timeouts = engine.stats().queue.cache_timeouts;
+    this.timingOut = timeouts !== this.#timeouts;
+    this.#timeouts = timeouts;
+  }
+
   #walk(owner: number, cache: Cache, changes: Change[]): void {
     const reader = this.#reader;
     const closely = this.#look % CLOSELY === 0;
-    for (let slot = 0; slot < cache.top; slot++) {
+    const { words, top } = cache;
+    for (let slot = 0; slot < top; slot++) {
       if (!cache.holds(slot)) continue;
-      cache.render(slot, reader.view, 0);
-      const { key } = reader;
+      const from = cache.wordsAt(slot);
+      const key = keyIn(words, from);
       const before = this.held.get(key);
       if (before?.look === this.#look) throw new Error(`splice ${name(key)} is in two caches`);
       this.#seen++;
-      if (before && before.cache === owner && reader.is(before, closely)) {
+      const same = before !== undefined && before.cache === owner && isVersion(words, from, before);
+      if (same && !(closely && reader.take(words, from).hash !== before.hash)) {
         before.look = this.#look;
         continue;
       }
+      reader.take(words, from);
       const { version } = reader;
       const now: Held = { ...version, cache: owner, since: this.#now(), look: this.#look };
       this.held.set(key, now);
