@@ -124,8 +124,12 @@ function narrow(scene: Scene, machine: Machine): void {
   scene.network.narrow(machine, scene.dice.pick([5, 50, 500]), scene.dice.pick([5, 50]));
 }
 
-/** Without a seal nothing tells a recording of a dead node from a living one, until that is back. */
+/**
+ * Without a seal nothing tells a recording of a dead node from a living one, until that is back; and in
+ * ALARM nobody says that what comes so is not there any more, until CacheTimeout.
+ */
 function replay({ network, dice, machines, profile }: Scene, machine: Machine): void {
+  if (profile.mode === 'ALARM' && !profile.sealed) return;
   const speaks = new Set<unknown>(profile.sealed ? machines : machines.filter((one) => one.daemon));
   network.replay(machine, 1 + dice.below(60), (sender) => speaks.has(sender));
 }
