@@ -1,7 +1,7 @@
 // Long work in short pieces: no task keeps the event loop from packets and requests for long.
 
-/** Well under the 10 ms that no task may exceed, since a piece of work ends after it looks. */
-const TASK_MS_MAX = 4;
+/** Well under the 10 ms that no turn may exceed: a piece ends after it looks, and others have theirs. */
+const TASK_MS_MAX = 3;
 
 /** Asked between pieces of work; lets the event loop turn when the time of this task is up. */
 export class Breath {

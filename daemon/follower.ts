@@ -100,7 +100,7 @@ export class Follower {
     this.behind = false;
     this.counters.resyncs++;
     this.sync.resyncBegin();
-    for (const chunk of this.datapath.table.dump({ announced: true })) {
+    for (const chunk of this.datapath.table.dump({ announced: true, reused: true })) {
       this.sync.resyncRecords(chunk);
       await breath.take();
     }

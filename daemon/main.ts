@@ -3,6 +3,7 @@
 import { setPriority } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { setFlagsFromString } from 'node:v8';
 import { ConfigError } from '../config/index.js';
 import { CONFIG_FILE_DEFAULT, loadSettings, type Settings } from './config.js';
 import { reportFailure, reportReady, startDetached } from './daemonize.js';
@@ -16,6 +17,12 @@ const USAGE = `usage: spliced [-C FILE] [-d] [-t]
   -d, --daemonize     go to the background when ready; the log goes to a file
   -t, --test          check the configuration and exit
   -h, --help          this text`;
+
+/**
+ * What is young on the heap is little, and swept in a millisecond; but with helpers the event loop waits for
+ * threads that a busy machine lets run ten milliseconds later.
+ */
+setFlagsFromString('--no-parallel-scavenge');
 
 /** What keeps the daemon from starting: configuration, privileges, kernel, another daemon. */
 const EXIT_CANNOT_START = 2;

@@ -109,8 +109,8 @@ export function handlers(get: () => VerbParts): Handlers {
 }
 
 function* chunks(sync: SyncEngine, what: CacheName): Generator<Uint8Array> {
-  if (what === 'internal') yield* sync.internal.chunks();
-  else for (const cache of sync.external.values()) yield* cache.chunks();
+  if (what === 'internal') yield* sync.internal.chunks(true);
+  else for (const cache of sync.external.values()) yield* cache.chunks(true);
 }
 
 function alivePeers(sync: SyncEngine): number {

@@ -171,13 +171,15 @@ export class Table {
 
   /**
    * All entries, in chunks of n × RECORD_SIZE bytes; those in motion may be missed or seen twice.
-   * @param options announced: as their events had them, whether or not a commit still waits
+   * @param options announced: as their events had them, whether or not a commit still waits; reused: each
+   *   chunk is good until the next one only, and costs no memory
    */
-  *dump(options: { announced?: boolean } = {}): Generator<Uint8Array> {
+  *dump(options: { announced?: boolean; reused?: boolean } = {}): Generator<Uint8Array> {
     const flags = options.announced ? OperationFlag.ANNOUNCED : 0;
+    const kept = options.reused ? new Uint8Array(BATCH_ITEMS * RECORD_SIZE) : undefined;
     for (const found of this.#walk(Operation.DUMP, flags)) {
       if (!found) continue;
-      const chunk = new Uint8Array(found * RECORD_SIZE);
+      const chunk = kept?.subarray(0, found * RECORD_SIZE) ?? new Uint8Array(found * RECORD_SIZE);
       for (let i = 0; i < found; i++) {
         const at = this.#item(i);
         chunk.set(this.#bytes.subarray(at, at + RECORD_SIZE), i * RECORD_SIZE);

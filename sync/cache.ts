@@ -217,12 +217,14 @@ export class Cache {
   }
 
   /**
-   * All records, rendered, in chunks of n × 152 bytes that are the caller's to keep. The cache may
-   * change between two chunks.
+   * All records, rendered, in chunks of n × 152 bytes. The cache may change between two chunks.
+   * @param reused each chunk is good until the next one only, and costs no memory; else they are the
+   *   caller's to keep
    */
-  *chunks(): Generator<Uint8Array, void, void> {
+  *chunks(reused = false): Generator<Uint8Array, void, void> {
+    let chunk: Uint8Array | undefined;
     for (let slot = 0; slot < this.top; ) {
-      const chunk = new Uint8Array(CHUNK_RECORDS * RECORD_SIZE);
+      if (!chunk || !reused) chunk = new Uint8Array(CHUNK_RECORDS * RECORD_SIZE);
       const words = new Uint32Array(chunk.buffer);
       const now = this.#store.now();
       let at = 0;

@@ -51,8 +51,9 @@ export class Reply {
     const step = Math.floor(FRAME_PAYLOAD_MAX / RECORD_SIZES[kind]) * RECORD_SIZES[kind];
     for (let offset = 0; offset < bytes.length; offset += step) {
       const payload = bytes.subarray(offset, offset + step);
-      const header = frameHeader(kind, payload.length);
-      await this.write(Buffer.concat([header, payload]));
+      this.socket.cork();
+      this.socket.write(frameHeader(kind, payload.length));
+      await this.write(payload);
     }
   }
 
@@ -64,26 +65,20 @@ export class Reply {
     this.socket.destroy();
   };
 
-  private async write(bytes: Buffer): Promise<void> {
-    if (this.socket.destroyed) throw gone();
-    if (this.socket.write(bytes)) return;
-    await this.drained();
-  }
-
-  private drained(): Promise<void> {
+  /** Resolves when the kernel has all of it: the bytes may be written over. */
+  private write(bytes: Uint8Array): Promise<void> {
+    if (this.socket.destroyed) return Promise.reject(gone());
     return new Promise((resolve, reject) => {
-      const settle = (act: () => void): void => {
-        clearTimeout(timer);
-        this.socket.off('drain', onDrain).off('close', onClose);
-        act();
-      };
-      const onDrain = (): void => settle(resolve);
-      const onClose = (): void => settle(() => reject(gone()));
       const timer = setTimeout(() => {
         const message = `the client has read nothing for ${this.stallMs} ms`;
-        settle(() => reject(new ControlError('slow_reader', message)));
+        reject(new ControlError('slow_reader', message));
       }, this.stallMs);
-      this.socket.on('drain', onDrain).on('close', onClose);
+      this.socket.write(bytes, (error) => {
+        clearTimeout(timer);
+        if (error) reject(gone());
+        else resolve();
+      });
+      while (this.socket.writableCorked > 0) this.socket.uncork();
     });
   }
 }
