@@ -76,8 +76,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'an end under an equal claim, from a third node, is ignored',
     file: 'sync/ownership.ts',
-    text: 'if (!its && (epoch === 0 || this.#stronger(slot, epoch, owner))) return;',
-    becomes: 'if (!its && !(epoch > 0 && this.#beats(epoch, owner, slot))) return;',
+    text: 'if (!its && (epoch === 0 || this.#stronger(slot, epoch, owner))) {',
+    becomes: 'if (!its && !(epoch > 0 && this.#beats(epoch, owner, slot))) {',
   },
   {
     name: 'a commit does not raise the epoch',
@@ -247,6 +247,30 @@ export const MUTANTS: readonly Mutant[] = [
     file: 'sync/seal/window.ts',
     text: 'return (this.#seen[wordOf(counter) % WORDS] & bitOf(counter)) === 0;',
     becomes: 'return true;',
+  },
+  {
+    name: 'a claim that was refused for one that is gone is not asked for again',
+    file: 'sync/store.ts',
+    text: '    this.#uncovered ||= this.marked(slot, Mark.CONTESTED);\n',
+    becomes: '',
+  },
+  {
+    name: 'who is heard again is not asked what it has',
+    file: 'sync/probe.ts',
+    text: 'if (!this.#timer) this.#arm();\n  }\n\n  /** Somebody has told',
+    becomes: '}\n\n  /** Somebody has told',
+  },
+  {
+    name: 'ALARM: what a peer gave up counts as held',
+    file: 'sync/alarm.ts',
+    text: 'if (peer.followedFrom !== followed) this.#lacks.set(peer, 0);',
+    becomes: 'void followed;',
+  },
+  {
+    name: 'NOTRACK: a gap is no reason to ask',
+    file: 'sync/notrack.ts',
+    text: 'if (!this.stopped) this.host.askForBulk(peer);',
+    becomes: '',
   },
   {
     name: 'a peer that is heard again stays dead',

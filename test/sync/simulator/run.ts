@@ -231,7 +231,11 @@ class Run {
   #makeRoom(): void {
     for (const machine of this.#machines) this.#traffic.end(machine, 3);
     this.#pass(1000);
-    for (const { daemon } of this.#machines) daemon?.resync('room again');
+    // twice: while the first reads, ends may still be in the ring
+    for (let i = 0; i < 2; i++) {
+      for (const { daemon } of this.#machines) daemon?.resync('room again');
+      this.#pass(500);
+    }
     this.#rest('after there was room again');
   }
 
