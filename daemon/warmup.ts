@@ -20,10 +20,11 @@ import { openSeal, type Seal } from '../sync/seal/seal.js';
 import { Breath } from './breath.js';
 import { random } from './world.js';
 
-const RECORDS = 2000;
+/** So many that the compiler has done with it: else it is at work beside the first real burst. */
+const RECORDS = 4000;
 /** Events of one burst, and changes that come alone. */
 const BURST = 200;
-const SINGLE = 600;
+const SINGLE = 3000;
 /** The second time with other objects than those that the code has been made for. */
 const TIMES = 2;
 /** Numbers of all sizes, as the real ones are: else the code is made for small ones, and made again. */

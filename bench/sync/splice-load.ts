@@ -90,15 +90,21 @@ function splices(first: number, count: number, generation: number): Uint8Array {
   return bytes;
 }
 
-/** What Table.insert does with events, by the last batch: the daemon has the first one in use meanwhile. */
-function put(records: Uint8Array): void {
+/**
+ * What Table.insert does with events, by the last batch: the daemon has the first one in use meanwhile.
+ * @returns when the first of them was about to be put in, in milliseconds of CLOCK_MONOTONIC
+ */
+function put(records: Uint8Array): number {
   const whole = BATCH_ITEMS * RECORD_SIZE;
+  let began = 0;
   for (let at = 0; at < records.length; at += whole) {
     batch.fill(Operation.INSERT, OperationFlag.EVENTS, records.subarray(at, at + whole));
+    began ||= monotonicMs();
     batch.run(program);
     const refused = batch.results.find((result) => result !== 0);
     if (refused !== undefined) throw new Error(`the table has refused a splice: ${refused}`);
   }
+  return began;
 }
 
 const functions = {
@@ -112,18 +118,13 @@ const functions = {
   },
   /** @returns when the first was put in, in milliseconds of CLOCK_MONOTONIC */
   insert(first: number, count: number) {
-    const records = splices(first, count, 1);
-    const began = monotonicMs();
-    put(records);
-    return began;
+    return put(splices(first, count, 1));
   },
   /** Changes one after the other. @returns when each began */
   async update(first: number, count: number, generation: number, pauseMs: number) {
     const times: number[] = [];
     for (let i = 0; i < count; i++) {
-      const record = splices(first + i, 1, generation);
-      times.push(monotonicMs());
-      put(record);
+      times.push(put(splices(first + i, 1, generation)));
       await sleep(pauseMs);
     }
     return times;
