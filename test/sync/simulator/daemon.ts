@@ -127,7 +127,10 @@ export class Daemon {
   receive(parcel: Parcel): void {
     const { watcher } = this.machine.around;
     const after = watcher.receiving(this, parcel);
-    this.machine.guarded(() => this.#carried.receive(parcel.bytes, parcel.path));
+    this.machine.guarded(() => {
+      const unsealed = this.#carried.receive(parcel.bytes, parcel.path);
+      if (unsealed) watcher.unsealed(this, parcel);
+    });
     after?.();
     watcher.touched(this);
   }

@@ -109,6 +109,16 @@ export class Judge implements Watcher {
     this.#sessions.set(session, { life: daemon, sequence: nonce, bytes: datagram.slice() });
   }
 
+  unsealed(daemon: Daemon, { id, sentAt, whole }: Parcel): void {
+    const { opened } = this.views.get(daemon) as View;
+    const { name: machine } = daemon.machine;
+    const old = sentAt < daemon.startedAt;
+    if (old) this.#fail('the seal', `${machine} hears what was said before its start`);
+    if (!whole) this.#fail('the seal', `${machine} hears what was altered on its way`);
+    if (opened.has(id)) this.#fail('the seal', `${machine} hears the same datagram twice`);
+    opened.add(id);
+  }
+
   receiving(daemon: Daemon, { said, whole }: Parcel): (() => void) | undefined {
     if (!said || !whole || said.ends.length === 0) return undefined;
     const view = this.views.get(daemon) as View;

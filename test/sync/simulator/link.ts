@@ -10,7 +10,8 @@ import type { Said } from './said.js';
 
 export interface Carried {
   readonly link: Link;
-  receive(datagram: Uint8Array, path: number): void;
+  /** True: it has got through the seal. */
+  receive(datagram: Uint8Array, path: number): boolean;
 }
 
 export interface CarriedOptions {
@@ -40,8 +41,11 @@ export function carry(options: CarriedOptions): Carried {
     },
     stats: () => ({}),
   };
-  const deliver = (datagram: Uint8Array, path: number): void =>
+  let delivered = false;
+  const deliver = (datagram: Uint8Array, path: number): void => {
+    delivered = true;
     daemon.engine.receive(datagram, path);
+  };
   const proved = (): void => daemon.engine.greet();
   const parts = { link: wire, keys: KEYS, node: machine.id, clock, random, deliver, proved };
   const seal = options.sealed ? openSeal(parts) : undefined;
@@ -59,7 +63,13 @@ export function carry(options: CarriedOptions): Carried {
     },
     stats: () => ({}),
   };
-  return { link, receive: seal ? (bytes, path) => seal.receive(bytes, path) : deliver };
+  const receive = (bytes: Uint8Array, path: number): boolean => {
+    delivered = false;
+    if (seal) seal.receive(bytes, path);
+    else deliver(bytes, path);
+    return delivered && seal !== undefined;
+  };
+  return { link, receive };
 }
 
 /** The salt of a sealed datagram, as text. */

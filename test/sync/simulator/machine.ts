@@ -45,6 +45,8 @@ export interface Watcher {
   sending(daemon: Daemon, datagram: Uint8Array): Said | undefined;
   /** A datagram leaves under this nonce of this session. */
   sealing(daemon: Daemon, session: string, nonce: number, datagram: Uint8Array): void;
+  /** A datagram has got through the seal. */
+  unsealed(daemon: Daemon, parcel: Parcel): void;
   started(daemon: Daemon): void;
   /** Around a call that takes a datagram in; `after` when it has been taken in. */
   receiving(daemon: Daemon, parcel: Parcel): (() => void) | undefined;

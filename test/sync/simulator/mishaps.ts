@@ -21,6 +21,10 @@ export interface Scene {
   trace(line: () => string): void;
 }
 
+const AMBUSH = 30;
+const AMBUSH_MS = 20;
+const AMBUSH_DATAGRAMS = 5;
+
 type Mishap = (scene: Scene, machine: Machine) => void;
 
 /** Of each: how often, against the others, and what it does. */
@@ -141,7 +145,8 @@ function garbage({ network, dice, count, scheduler }: Scene, machine: Machine): 
     const bytes = new Uint8Array(dice.below(200)).map(() => dice.below(256));
     if (dice.chance(0.7))
       bytes.set([0x53, 0x50, 0x4c, 0x43, 1, 1 + dice.below(8)].slice(0, bytes.length));
-    machine.arrive({ from, path: 0, sentAt: scheduler.now, bytes, whole: false, said: undefined });
+    const parcel = { from, id: -1, path: 0, sentAt: scheduler.now, bytes, said: undefined };
+    machine.arrive({ ...parcel, whole: false });
   }
 }
 
@@ -150,12 +155,22 @@ function pause({ dice, count }: Scene, machine: Machine): void {
   machine.freeze(dice.pick([50, 300, 2000, 6000]));
 }
 
-function crashDaemon({ dice, count, scheduler, profile }: Scene, machine: Machine): void {
+function crashDaemon(scene: Scene, machine: Machine): void {
+  const { dice, count, scheduler, profile } = scene;
   if (!machine.daemon) return;
   count('daemon crashes');
   machine.killDaemon();
   clock(dice, profile, machine, count);
   scheduler.after(dice.pick([10, 500, 5000]), () => machine.startDaemon());
+  if (profile.sealed && profile.faults.has('replay')) ambush(scene, machine);
+}
+
+/** Somebody plays all that he has to a node that has just started, again and again. */
+function ambush({ network, scheduler, count }: Scene, machine: Machine): void {
+  count('ambushes');
+  for (let i = 0; i < AMBUSH; i++) {
+    scheduler.after(9 + i * AMBUSH_MS, () => network.replay(machine, AMBUSH_DATAGRAMS, () => true));
+  }
 }
 
 function stopDaemon({ dice, count, scheduler, profile }: Scene, machine: Machine): void {

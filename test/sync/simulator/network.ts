@@ -29,6 +29,8 @@ export const CLEAN: Readonly<Conditions> = {
 /** A datagram under way. `whole`: as it was sent, so that a checker may know what it says. */
 export interface Parcel {
   readonly from: Port;
+  /** The same for all copies of one. */
+  readonly id: number;
   readonly path: number;
   readonly sentAt: number;
   readonly bytes: Uint8Array;
@@ -79,6 +81,7 @@ export class Network {
     count('datagrams');
     const parcel: Parcel = {
       from,
+      id: this.#seen,
       path,
       sentAt: scheduler.now,
       bytes: bytes.slice(),

@@ -34,6 +34,8 @@ export class View {
   flushed = false;
   flushedAt = Number.NEGATIVE_INFINITY;
   touched = true;
+  /** Sealed datagrams that have got through. */
+  readonly opened = new Set<number>();
   /** ALARM: what it has dropped since nobody spoke of it for too long, and has not heard of since. */
   readonly timedOut = new Set<number>();
   /** Something of what went since the last look may have been dropped so. */
