@@ -303,4 +303,31 @@ ownership('what is heard while the kernel inserts decides: a stronger claim, or 
   assert.ok(converged(b, c));
 });
 
+ownership('a claim that another one has beaten is asked for again when that one goes', () => {
+  const world = new World(15);
+  const [a, b, c] = ['lb-a', 'lb-b', 'lb-c'].map((name) => world.node(name, { verifyMs: 0 }));
+  for (const node of [a, b, c]) node.engine.start();
+  const [record] = c.open(1);
+  world.run(500);
+  // c does not hear that a has taken it, and b does
+  world.lose = (_, from, to) => from === a && to === c;
+  a.commit();
+  world.run(10);
+  assert.is(b.external(a)?.size, 1);
+  a.down = true;
+  c.change(record);
+  world.run(500);
+  assert.is(b.external(c)?.size, 0, 'the weaker claim');
+  a.kernel.clear();
+  // it asks nobody: c has no other reason to say all once more
+  a.options = { ...a.options, startupResync: false };
+  a.restart();
+  a.down = false;
+  world.lose = () => false;
+  a.engine.start();
+  world.run(5000);
+  assert.equal([b.external(a)?.size, b.external(c)?.size], [0, 1]);
+  assert.ok(converged(b, c));
+});
+
 ownership.run();
