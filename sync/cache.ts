@@ -193,6 +193,11 @@ export class Cache {
     return this.#store.marked(slot, mark);
   }
 
+  /** The first slot of this cache's, from there on, that is not marked; or -1. */
+  unmarkedFrom(slot: number, mark: number): number {
+    return this.#store.unmarkedFrom(slot, this.#tag, mark);
+  }
+
   setMark(slot: number, mark: number, on: boolean): void {
     this.#store.setMark(slot, mark, on);
   }

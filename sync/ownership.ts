@@ -200,7 +200,7 @@ export class Ownership {
   }
 
   resyncBegin(): void {
-    this.#store.clearMark(Mark.SEEN);
+    this.#store.clearSeen();
     this.#resyncing = true;
   }
 
@@ -238,8 +238,9 @@ export class Ownership {
   /** Withdraw what the kernel does not have. Returns how many. */
   resyncEnd(withdraw: boolean): number {
     let deleted = 0;
-    for (let slot = 0; withdraw && this.#resyncing && slot < this.internal.top; slot++) {
-      if (!this.internal.holds(slot) || this.internal.marked(slot, Mark.SEEN)) continue;
+    const next = (from: number) => this.internal.unmarkedFrom(from, Mark.SEEN);
+    let slot = withdraw && this.#resyncing ? next(0) : -1;
+    for (; slot >= 0; slot = next(slot + 1)) {
       this.#withdraw(slot, this.internal.identity(slot, this.#key));
       deleted++;
     }
