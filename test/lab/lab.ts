@@ -225,13 +225,22 @@ function removeLab(dir: string, cgroup: string, id: string, mounts: string[]): v
     if (name.startsWith(`sp-${id}-`)) attempt(() => command('ip', ['netns', 'del', name]));
   }
   for (const path of mounts) attempt(() => command('umount', [path]));
-  attempt(() => {
-    for (const entry of fs.readdirSync(cgroup, { withFileTypes: true })) {
-      if (entry.isDirectory()) attempt(() => fs.rmdirSync(join(cgroup, entry.name)));
-    }
-    fs.rmdirSync(cgroup);
-  });
+  removeCgroup(cgroup);
   attempt(() => fs.rmSync(dir, { recursive: true, force: true }));
+}
+
+/** Again and again: a program that was being started when the end came enters it a moment later. */
+function removeCgroup(cgroup: string): void {
+  for (let i = 0; i < 200 && fs.existsSync(cgroup); i++) {
+    if (i > 0) sleepSync(10);
+    attempt(() => fs.writeFileSync(join(cgroup, 'cgroup.kill'), '1'));
+    attempt(() => {
+      for (const entry of fs.readdirSync(cgroup, { withFileTypes: true })) {
+        if (entry.isDirectory()) attempt(() => fs.rmdirSync(join(cgroup, entry.name)));
+      }
+      fs.rmdirSync(cgroup);
+    });
+  }
 }
 
 function mountsBelow(dir: string): string[] {

@@ -10,7 +10,7 @@ import { run } from './simulator/run.js';
 
 const SEEDS = 200;
 /** Mishaps: a shorter run is the beginning of the same run. */
-const STEPS = 25;
+const STEPS = 20;
 const MAIN = fileURLToPath(new URL('./simulator/main.ts', import.meta.url));
 
 /** Some of those that are caught soonest: `npm run simulate -- --mutants` runs them all. */

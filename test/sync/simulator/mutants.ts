@@ -227,8 +227,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'the kernel’s ends are announced where no packets arrive',
     file: 'sync/ownership.ts',
-    text: 'for (let slot = 0; withdraw && this.#resyncing',
-    becomes: 'for (let slot = 0; this.#resyncing',
+    text: 'withdraw && this.#resyncing ? next(0)',
+    becomes: 'this.#resyncing ? next(0)',
   },
   {
     name: 'a damaged datagram is taken',
