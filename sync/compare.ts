@@ -11,7 +11,7 @@ import { BUCKETS, bucketOf } from './digest.js';
 import { Identity } from './identity.js';
 import type { Outbox } from './outbox.js';
 import type { Peer, PendingBuckets, PendingDigest } from './peer.js';
-import type { Clock } from './ports.js';
+import type { Clock, Timer } from './ports.js';
 import type { Store } from './store.js';
 import {
   COMPARED_RECORDS,
@@ -27,6 +27,8 @@ import {
 
 /** After a weaker claim of the peer's: by then it has heard of the stronger one. */
 const CONTEST_MS = 1000;
+/** Answers wait so long for more of their kind: digests come in bursts. */
+const GATHER_MS = 10;
 /** Slots compared with a repair before others have their turn. */
 const SWEEP_SLOTS = 65_536;
 
@@ -50,6 +52,8 @@ export interface CompareHost {
 export class Compare {
   readonly #host: CompareHost;
   readonly #key = new Identity();
+  readonly #answers = new Map<Peer, Compared[]>();
+  #timer: Timer | undefined;
   readonly counts = counts(
     'digests_equal',
     'digests_differ',
@@ -84,14 +88,33 @@ export class Compare {
     const { complete } = peer.window;
     const waiting = peer.pendingDigests.filter(({ sequence }) => sequence > complete);
     if (waiting.length === peer.pendingDigests.length) return;
-    const answers: Compared[] = [];
+    const answers = this.#answers.get(peer) ?? [];
+    let last = false;
     for (const pending of peer.pendingDigests) {
-      if (pending.sequence <= complete) add(answers, pending, this.#judge(peer, pending));
+      if (pending.sequence > complete) continue;
+      add(answers, pending, this.#judge(peer, pending));
+      last ||= pending.first + pending.buckets === BUCKETS;
     }
     peer.pendingDigests = waiting;
-    // a node that does not read it would count it as garbage
-    while (answers.length > 0 && this.#host.version() > 1) this.#send(peer, answers);
+    this.#answers.set(peer, answers);
+    if (last) this.#tell();
+    else this.#timer ??= this.#host.clock.after(GATHER_MS, () => this.#tell());
     if (!peer.inSync && !peer.proven.includes(0)) this.#host.complete(peer);
+  }
+
+  /** What was compared meanwhile: one datagram of answers for many of digests. */
+  #tell(): void {
+    this.#timer?.cancel();
+    this.#timer = undefined;
+    for (const [peer, answers] of this.#answers) {
+      // a node that does not read it would count it as garbage
+      while (answers.length > 0 && this.#host.version() > 1) this.#send(peer, answers);
+    }
+    this.#answers.clear();
+  }
+
+  stop(): void {
+    this.#timer?.cancel();
   }
 
   /** A BUCKET_END item. */

@@ -224,6 +224,7 @@ export class Sync implements SyncEngine {
     this.#stopped = true;
     this.#outbox.flush();
     this.#verify.stop();
+    this.#compare.stop();
     this.#bulk.stop();
     this.#mode.stop();
     this.#members.stop();
