@@ -25,6 +25,9 @@ import {
 
 /** Buckets that one digest stands for, at first. */
 const GROUP = 64;
+/** Digests said in one go, some eight datagrams, and the pause after them: no burst for a small buffer. */
+const BURST = 512;
+const BURST_MS = 2;
 /** An answer that has not come by then is asked for again. */
 const ANSWER_MS = 250;
 /** Before an unsure one is asked again; doubled up to the maximum. */
@@ -186,7 +189,7 @@ export class Verify {
   }
 
   #ask(round: Round): void {
-    const { outbox, store } = this.#host;
+    const { outbox } = this.#host;
     this.#number = (this.#number + 1) >>> 0;
     round.number = this.#number;
     round.open = true;
@@ -197,13 +200,20 @@ export class Verify {
     }
     // in datagrams of their own: whatever is said after them counts as later
     outbox.flush();
-    for (let first = 0; first < BUCKETS; first += round.size) {
+    this.#sayFrom(round, 0);
+  }
+
+  #sayFrom(round: Round, first: number): void {
+    const { outbox, store } = this.#host;
+    for (let said = 0; first < BUCKETS && said < BURST; first += round.size) {
       if (!round.asked.subarray(first, first + round.size).includes(1)) continue;
       const { low, high } = store.internal.digests.of(first, round.size);
       outbox.digest(round.number, first, round.size, low, high);
+      said++;
     }
     outbox.flush();
-    this.#after(ANSWER_MS, () => this.#answered(round));
+    if (first < BUCKETS) this.#after(BURST_MS, () => this.#sayFrom(round, first));
+    else this.#after(ANSWER_MS, () => this.#answered(round));
   }
 
   /** All that will come has come. */
