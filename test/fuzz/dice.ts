@@ -1,5 +1,5 @@
 /** Chance by a seed, and how many inputs: FUZZ_SEED, FUZZ_INPUTS. */
-import { generator } from '../sync/world.js';
+import { generator } from '../support/random.js';
 
 export class Dice {
   readonly #random: () => number;

@@ -7,7 +7,7 @@ import { BUCKETS, digestRecord } from '../../sync/digest.js';
 import { Identity, IdentityRing } from '../../sync/identity.js';
 import { Store } from '../../sync/store.js';
 import { stronger, Tombstones } from '../../sync/tombstones.js';
-import { generator } from './world.js';
+import { generator } from '../support/random.js';
 
 const cache = suite('cache');
 const key = new Identity();

@@ -7,8 +7,9 @@ import { SEAL_REJECTIONS } from '../../sync/seal/seal.js';
 import { REPLAY_WINDOW, ReplayWindow } from '../../sync/seal/window.js';
 import { HEADER } from '../../sync/wire/header.js';
 import { HEADER_SIZE, Type } from '../../sync/wire.js';
+import { generator } from '../support/random.js';
 import { datagram, type End, Ether, key, MTU } from './ether.js';
-import { converged, generator, World } from './world.js';
+import { converged, World } from './world.js';
 
 const A = 0xa;
 const B = 0xb;

@@ -19,7 +19,8 @@ import {
   Writer,
   writeU64,
 } from '../../sync/wire.js';
-import { content, generator, type Node, World } from './world.js';
+import { generator } from '../support/random.js';
+import { content, type Node, World } from './world.js';
 
 const wire = suite('wire');
 

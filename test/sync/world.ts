@@ -16,6 +16,7 @@ import { Sync } from '../../sync/engine.js';
 import type { Clock, Link } from '../../sync/ports.js';
 import type { SealKey } from '../../sync/seal/box.js';
 import { openSeal } from '../../sync/seal/seal.js';
+import { generator } from '../support/random.js';
 
 export interface Faults {
   /** Parts of one. */
@@ -29,18 +30,6 @@ interface Due {
   at: number;
   order: number;
   fn: (() => void) | undefined;
-}
-
-/** mulberry32: the seed is all there is to a run. */
-export function generator(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = state;
-    t = Math.imul(t ^ (t >>> 15), t | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
-  };
 }
 
 export interface NodeOptions extends Partial<SyncOptions> {

@@ -5,7 +5,7 @@ import { connect, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { within } from '../../support/within.js';
 import { ADDRESS } from './network.js';
-import { generator, KINDS, type Request, requestLine } from './soak-protocol.js';
+import { KINDS, numbers, type Request, requestLine } from './soak-protocol.js';
 import { untilReset } from './tcp.js';
 import { receive, send } from './transfer.js';
 
@@ -13,7 +13,7 @@ const [seed, rows] = process.argv.slice(2).map(Number);
 const KEEPALIVE_MS = 1000;
 /** SYNs that are lost twice cost 3 s. */
 const TRANSFER_MS = 20_000;
-const between = generator(seed);
+const between = numbers(seed);
 const done: Record<string, number> = {};
 let stopped = false;
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /** What a client of the soak asks for, in the first line of its connection. */
 import type { Family } from '../../../kernel/endpoint.js';
+import { generator } from '../../support/random.js';
 
 /**
  * download, upload: one way, then the server closes. both: both ways at once, then the client closes.
@@ -34,14 +35,8 @@ export function readRequest(head: Buffer): { request: Request; rest: Buffer } {
   return { request, rest: head.subarray(end + 1) };
 }
 
-/** Between whole numbers, the upper one excluded; the same for the same seed (mulberry32). */
-export function generator(seed: number): (low: number, high: number) => number {
-  let state = seed >>> 0;
-  return (low, high) => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = state;
-    t = Math.imul(t ^ (t >>> 15), t | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return low + Math.floor((((t ^ (t >>> 14)) >>> 0) / 2 ** 32) * (high - low));
-  };
+/** Between whole numbers, the upper one excluded; the same for the same seed. */
+export function numbers(seed: number): (low: number, high: number) => number {
+  const random = generator(seed);
+  return (low, high) => low + Math.floor(random() * (high - low));
 }

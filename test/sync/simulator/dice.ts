@@ -1,16 +1,5 @@
 /** Chance of which a seed is all there is: the same seed gives the same run. */
-
-/** mulberry32. */
-export function generator(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = state;
-    t = Math.imul(t ^ (t >>> 15), t | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
-  };
-}
+import { generator } from '../../support/random.js';
 
 export class Dice {
   readonly #next: () => number;

@@ -13,7 +13,7 @@ export interface Verdict {
 }
 
 const ROOT = dirname(dirname(dirname(dirname(fileURLToPath(import.meta.url)))));
-const COPIED = ['package.json', 'sync', 'kernel/record', 'test/sync/simulator'];
+const COPIED = ['package.json', 'sync', 'kernel/record', 'test/support', 'test/sync/simulator'];
 /** One that is not caught in this time counts as not caught. */
 const MUTANT_MS = 300_000;
 

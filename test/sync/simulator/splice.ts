@@ -91,8 +91,3 @@ export function keyAt(view: DataView, at: number): number {
 export function compareClaims(a: Claim, b: Claim): number {
   return a.epoch - b.epoch || a.owner - b.owner;
 }
-
-/** Of one splice: positive when a is newer. */
-export function compareVersions(a: Version, b: Version): number {
-  return compareClaims(a, b) || a.generation - b.generation;
-}
