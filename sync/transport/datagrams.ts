@@ -8,7 +8,7 @@ import type { LinkStats } from '../ports.js';
 import type { Batch } from './batch.js';
 import { type Outcome, Outlet } from './outlet.js';
 import { type Path, RECEIVE_BUFFER, type Receive, SEND_BUFFER } from './path.js';
-import { datagramSize, findPlace, type Place, usualSize } from './place.js';
+import { datagramSize, findNewPlace, findPlace, type Place, usualSize } from './place.js';
 import type { MulticastSettings, UdpSettings } from './settings.js';
 import { UdpSocket } from './socket.js';
 
@@ -77,9 +77,8 @@ export class DatagramPath<Settings extends MulticastSettings | UdpSettings> impl
     if (this.#closed) return;
     this.#lookedAt = performance.now();
     try {
-      const place = findPlace(this.#settings);
-      const at = this.#opened?.place;
-      if (at && at.index === place.index && at.address === place.address) return;
+      const place = findNewPlace(this.#settings, this.#opened?.place);
+      if (!place) return;
       this.#shut();
       this.#openAt(place);
     } catch (error) {

@@ -34,6 +34,12 @@ export function findPlace(settings: LinkSettings): Place {
   throw new SyncError('INTERFACE', whyNot(settings, found.length > 0));
 }
 
+/** The same, if it is not this place any more; undefined: it is. @throws SyncError INTERFACE */
+export function findNewPlace(settings: LinkSettings, at: Place | undefined): Place | undefined {
+  const place = findPlace(settings);
+  return at?.index === place.index && at.address === place.address ? undefined : place;
+}
+
 /** Of the settings' family, on interfaces that are up and have a carrier. */
 function candidates(settings: LinkSettings): Omit<Place, 'index'>[] {
   const doubtful = new Set(doubtfulAddresses());

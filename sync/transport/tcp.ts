@@ -11,7 +11,7 @@ import { SyncError } from '../error.js';
 import type { LinkStats } from '../ports.js';
 import { FrameReader } from './frames.js';
 import type { Path, Receive } from './path.js';
-import { findPlace, MTU_MAX, type Place } from './place.js';
+import { findNewPlace, findPlace, MTU_MAX, type Place } from './place.js';
 import type { TcpSettings } from './settings.js';
 import { setBuffer } from './socket.js';
 import { Stream } from './stream.js';
@@ -75,9 +75,8 @@ class TcpPath implements Path {
   look(): void {
     if (this.#closed) return;
     try {
-      const place = findPlace(this.#settings);
-      const at = this.#opened?.place;
-      if (at && at.index === place.index && at.address === place.address) return;
+      const place = findNewPlace(this.#settings, this.#opened?.place);
+      if (!place) return;
       this.#shut();
       this.#openAt(place);
     } catch (error) {
