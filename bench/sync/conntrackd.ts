@@ -6,33 +6,17 @@ import { connect } from 'node:net';
 import { createInterface, type Interface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { command, type Lab, LabError, type Started } from '../../test/lab/lab.js';
-import { ADDRESS, LINK, Network, SIDES, type Side } from './network.js';
+import { Network, SIDES, type Side, syncOf } from './network.js';
 import { alike, type Format, pidOf, type System } from './system.js';
 
 /** What its command line sends over the control socket, as a number of the machine's byte order. */
 const Request = { STATS: 21, REQUEST: 23, FLUSH_EXTERNAL: 34, COMMIT: 46 } as const;
-const BUFFER = 4_194_304;
 const NETLINK_BUFFER = 134_217_728;
 const HASH_SIZE = 262_144;
 export const HASH_LIMIT = 1_048_576;
-const RESEND_QUEUE = 131_072;
 
 function config(side: Side, path: (name: string) => string): string {
-  return `Sync {
-  Mode FTFW {
-    ResendQueueSize ${RESEND_QUEUE}
-    ACKWindowSize 300
-  }
-  Multicast {
-    IPv4_address 225.0.0.50
-    Group 3780
-    IPv4_interface ${ADDRESS[side]}
-    Interface ${LINK}
-    SndSocketBuffer ${BUFFER}
-    RcvSocketBuffer ${BUFFER}
-    Checksum on
-  }
-}
+  return `${syncOf(side, { multicast: 'Checksum on' })}
 General {
   HashSize ${HASH_SIZE}
   HashLimit ${HASH_LIMIT}

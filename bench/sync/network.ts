@@ -13,6 +13,29 @@ export type Side = (typeof SIDES)[number];
 export const LINK = 'eth2';
 export const ADDRESS: Record<Side, string> = { a: '10.9.0.1', b: '10.9.0.2' };
 
+const RESEND_QUEUE = 131_072;
+const BUFFER = 4_194_304;
+
+/** The mode and the link in the words that both daemons know; and what one of them adds to either. */
+export function syncOf(side: Side, { multicast = '', sync = '' }): string {
+  return `Sync {
+  Mode FTFW {
+    ResendQueueSize ${RESEND_QUEUE}
+    ACKWindowSize 300
+  }
+  Multicast {
+    IPv4_address 225.0.0.50
+    Group 3780
+    IPv4_interface ${ADDRESS[side]}
+    Interface ${LINK}
+    SndSocketBuffer ${BUFFER}
+    RcvSocketBuffer ${BUFFER}
+    ${multicast}
+  }
+  ${sync}
+}`;
+}
+
 export class Network {
   constructor(
     readonly lab: Lab,

@@ -8,7 +8,7 @@ import type { Result, StatsName, Verb, Verbs } from '../../daemon/control/protoc
 import type { Lab, Started } from '../../test/lab/lab.js';
 import { Helper } from '../helper.js';
 import { HASH_LIMIT } from './conntrackd.js';
-import { ADDRESS, LINK, Network, SIDES, type Side } from './network.js';
+import { Network, SIDES, type Side, syncOf } from './network.js';
 import type { LoadFunctions } from './splice-load.js';
 import { alike, type Format, NICE, pidOf, type System } from './system.js';
 
@@ -17,7 +17,6 @@ const SPLICECTL = fileURLToPath(new URL('../../dist/bin/splicectl.js', import.me
 const KEY = '5a'.repeat(32);
 /** Ethernet, IPv4 and UDP. */
 const HEADERS = 14 + 20 + 8;
-const BUFFER = 4_194_304;
 
 interface Options {
   /** Splices that fit into each kernel. */
@@ -58,21 +57,7 @@ export class Spliced implements System {
   }
 
   #config(side: Side): string {
-    return `Sync {
-  Mode FTFW {
-    ResendQueueSize 131072
-    ACKWindowSize 300
-  }
-  Multicast {
-    IPv4_address 225.0.0.50
-    Group 3780
-    IPv4_interface ${ADDRESS[side]}
-    Interface ${LINK}
-    SndSocketBuffer ${BUFFER}
-    RcvSocketBuffer ${BUFFER}
-  }
-  ${this.#authentication()}
-}
+    return `${syncOf(side, { sync: this.#authentication() })}
 Kernel {
   Interface eth0
   TableSize ${this.options.tableSize}
