@@ -14,6 +14,7 @@ import type {
 } from './api.js';
 import { Bulk } from './bulk.js';
 import type { Cache } from './cache.js';
+import { Commit } from './commit.js';
 import { Compare } from './compare.js';
 import { Deferred } from './deferred.js';
 import type { Identity } from './identity.js';
@@ -43,6 +44,7 @@ export class Sync implements SyncEngine {
   readonly #mode: Mode;
   readonly #members: Members;
   readonly #ownership: Ownership;
+  readonly #commit: Commit;
   readonly #bulk: Bulk;
   readonly #paths: Paths;
   readonly #recovery: Recovery;
@@ -137,12 +139,22 @@ export class Sync implements SyncEngine {
         demoted: (records) => options.events.demoted(records),
         epochChanged: (epoch) => options.events.epochChanged(epoch),
         full: (peer, sequence) => this.#full(peer, sequence),
-        room: () => this.#bulk.room,
-        live: (node) => this.#members.byNode.get(node)?.alive === true,
         uncached: this.#options.disableInternalCache,
         born: (bytes, at) => this.#born(bytes, at),
       },
       store,
+    );
+    this.#commit = new Commit(
+      {
+        node: options.node,
+        outbox: this.#outbox,
+        full: () => this.#full(),
+        room: () => this.#bulk.room,
+        live: (node) => this.#members.byNode.get(node)?.alive === true,
+        uncached: this.#options.disableInternalCache,
+      },
+      store,
+      this.#ownership,
     );
     if (this.#options.disableExternalCache) this.#standby = this.#watchStandby();
     if (this.#options.defer) {
@@ -271,16 +283,16 @@ export class Sync implements SyncEngine {
 
   plan(node?: number, timeoutMs = 0): Generator<Uint8Array, void, void> {
     const { caches } = this.#members;
-    if (node === undefined) return this.#ownership.plan(caches.values(), timeoutMs);
+    if (node === undefined) return this.#commit.plan(caches.values(), timeoutMs);
     const cache = caches.get(node);
-    return this.#ownership.plan(cache ? [cache] : [], timeoutMs);
+    return this.#commit.plan(cache ? [cache] : [], timeoutMs);
   }
 
   committed(records: Uint8Array, results: Uint32Array): number {
-    const ours = this.#ownership.committed(records, results);
+    const ours = this.#commit.committed(records, results);
     this.#settle();
     this.#bulk.announce();
-    if (this.#ownership.takeUntold()) this.#bulk.start();
+    if (this.#commit.takeUntold()) this.#bulk.start();
     return ours;
   }
 
@@ -365,7 +377,7 @@ export class Sync implements SyncEngine {
         ...this.#verify.counts,
         ...this.#compare.counts,
       },
-      ownership: { ...this.#ownership.counts, epoch: this.epoch },
+      ownership: { ...this.#commit.counts, ...this.#ownership.counts, epoch: this.epoch },
     };
   }
 

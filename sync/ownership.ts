@@ -1,7 +1,7 @@
 /**
  * Who owns which splice. One identity lives in one cache at most: the internal one or that of one
  * peer, where the strongest claim (epoch, owner) has put it. Every claim that is heard, from the
- * kernel or from the wire, passes through here.
+ * kernel or from the wire, passes through here; what a commit takes over, through commit.ts.
  */
 import {
   EVENT_SIZE,
@@ -9,10 +9,9 @@ import {
   EventType,
   RECORD_SIZE,
   RecordOffset,
-  Result,
   State,
 } from '../kernel/record/layout.js';
-import { type Cache, CHUNK_RECORDS, RECORD_WORDS } from './cache.js';
+import type { Cache } from './cache.js';
 import { counts } from './counts.js';
 import { bucketOf } from './digest.js';
 import { Identity } from './identity.js';
@@ -22,8 +21,6 @@ import { Mark, type Store } from './store.js';
 import { stronger, Tombstones } from './tombstones.js';
 import { GONE_EPOCH, GONE_OWNER } from './wire.js';
 
-/** An entry whose time is up on paper gets so long to prove itself: its owner saw packets we did not. */
-const COMMIT_FLOOR_MS = 60_000;
 /** Tombstones at most: 32 octets each. */
 const TOMBSTONES_MAX = 262_144;
 /** Nobody gets there by committing: a claim beyond it is noise and does not move our own epoch. */
@@ -38,10 +35,6 @@ export interface OwnershipHost {
   epochChanged(epoch: number): void;
   /** A record did not find room: one of ours, or one that a peer has said in this datagram. */
   full(peer?: Peer, sequence?: number): void;
-  /** How many records can be said at once without overrunning anybody. */
-  room(): number;
-  /** Is that peer alive? */
-  live(node: number): boolean;
   /**
    * DisableInternalCache: what this node owns is not kept, the kernel alone knows it; a record is in
    * the cache while it is being said, and no longer.
@@ -51,40 +44,19 @@ export interface OwnershipHost {
   born(bytes: Uint8Array, at: number): void;
 }
 
-/** A chunk of a commit, and the slots of its records. */
-class Planned {
-  readonly chunk = new Uint8Array(CHUNK_RECORDS * RECORD_SIZE);
-  readonly words = new Uint32Array(this.chunk.buffer);
-  readonly view = new DataView(this.chunk.buffer);
-  readonly slots = new Uint32Array(CHUNK_RECORDS);
-}
-
 export class Ownership {
   readonly internal: Cache;
   readonly tombstones: Tombstones;
   readonly #host: OwnershipHost;
   readonly #store: Store;
   readonly #key = new Identity();
-  /** Of each chunk of a plan: the slots of its records. */
-  readonly #planned = new WeakMap<ArrayBufferLike, Planned>();
-  /** Chunks that have come back, for the next ones: memory of their size troubles the garbage collector. */
-  readonly #spare: Planned[] = [];
   #epoch = 0;
   #resyncing = false;
   /** Epoch of the strongest claim that this node has said. */
   #claimed = 0;
-  /** Something was taken over and could not be said. */
-  #untold = false;
   /** Records that have to leave this kernel, gathered during one call. */
   #demoted: Uint8Array[] = [];
   readonly counts = counts(
-    'committed', // taken over from a peer
-    'commit_exists', // ... not, since the kernel holds the same or a stronger claim
-    'commit_tuple_taken', // ... not, since a stronger splice has the addresses
-    'commit_table_full',
-    'commit_invalid',
-    'commit_beaten', // ... not, since a stronger claim on it, or its end, was heard meanwhile
-    'commit_expired', // ... not, since it was closing and its time is up
     'demoted', // given up to a stronger claim
     'weaker', // claims that ours, or another peer's, beats
     'dead', // claims on a splice that has ended under a stronger one
@@ -117,8 +89,7 @@ export class Ownership {
     const key = this.#key.load(view, at);
     const slot = this.#store.find(key);
     if (this.#superseded(peer, key, slot, sequence)) return;
-    const bucket = bucketOf(key.hash);
-    if (sequence > peer.touched[bucket]) peer.touched[bucket] = sequence;
+    touch(peer, key, sequence);
     const epoch = view.getUint32(at + RecordOffset.epoch, true);
     this.noteEpoch(epoch);
     if (this.tombstones.covers(key, epoch, peer.node)) {
@@ -127,9 +98,10 @@ export class Ownership {
       this.#host.outbox.gone(key, this.tombstones.endOf(key));
       return;
     }
-    this.#giveUpUnseen(key, view, at, epoch, peer.node);
+    // one that is known is known to be another node's
+    if (slot < 0) this.#giveUpUnseen(key, view, at, epoch, peer.node);
     const ours = slot >= 0 && this.internal.holds(slot);
-    if (slot >= 0 && !peer.cache.holds(slot) && !this.#beats(epoch, peer.node, slot)) {
+    if (slot >= 0 && !peer.cache.holds(slot) && !this.beats(epoch, peer.node, slot)) {
       this.counts.weaker++;
       peer.cache.contestedAt = peer.heardAt;
       // it has not heard of ours: say it again, so that it demotes its own
@@ -153,8 +125,7 @@ export class Ownership {
     const key = this.#key.load(view, at);
     const slot = this.#store.find(key);
     if (this.#superseded(peer, key, slot, sequence)) return;
-    const bucket = bucketOf(key.hash);
-    if (sequence > peer.touched[bucket]) peer.touched[bucket] = sequence;
+    touch(peer, key, sequence);
     if (peer.window.missingCount > 0) peer.graves.add(key, sequence);
     const epoch = view.getUint32(at + GONE_EPOCH, true);
     const owner = view.getUint32(at + GONE_OWNER, true);
@@ -248,80 +219,16 @@ export class Ownership {
     return deleted;
   }
 
-  /** What a commit would insert: chunks of n × 152 bytes. `timeoutMs` above 0: their remaining time. */
-  *plan(caches: Iterable<Cache>, timeoutMs: number): Generator<Uint8Array, void, void> {
-    let epoch = 0;
-    for (const cache of caches) {
-      for (let slot = 0; slot < cache.top; ) {
-        if (epoch === 0 && cache.size > 0) {
-          epoch = this.#epoch + 1;
-          this.noteEpoch(epoch);
-        }
-        const planned = this.#spare.pop() ?? new Planned();
-        const { chunk, words, view, slots } = planned;
-        const now = this.#store.now();
-        let count = 0;
-        for (; slot < cache.top && count < CHUNK_RECORDS; slot++) {
-          if (!cache.holds(slot)) continue;
-          this.#store.renderWords(slot, words, count * RECORD_WORDS, now);
-          if (!this.#takeable(chunk, view, count * RECORD_SIZE, epoch)) continue;
-          if (timeoutMs > 0) {
-            view.setUint32(count * RECORD_SIZE + RecordOffset.remainingMs, timeoutMs, true);
-          }
-          slots[count++] = slot;
-        }
-        if (count === 0) continue;
-        this.#planned.set(chunk.buffer, planned);
-        yield chunk.subarray(0, count * RECORD_SIZE);
-      }
-    }
-  }
-
-  /** What became of a chunk of the plan. Returns how many are ours now. */
-  committed(records: Uint8Array, results: Uint32Array): number {
-    const view = new DataView(records.buffer, records.byteOffset, records.byteLength);
-    const planned = this.#planned.get(records.buffer);
-    const slots = planned?.slots;
-    const now = this.#store.now();
-    let room = this.#host.room();
-    let ours = 0;
-    for (let index = 0; index < results.length; index++) {
-      const result = results[index];
-      if (result === Result.OK) {
-        const at = index * RECORD_SIZE;
-        const key = this.#key.load(view, at);
-        const where = slots && this.#store.has(slots[index], key) ? slots[index] : -1;
-        const slot = where < 0 ? this.#store.find(key) : where;
-        const epoch = view.getUint32(at + RecordOffset.epoch, true);
-        if (this.#beaten(slot, key, epoch, where < 0)) {
-          this.counts.commit_beaten++;
-          this.#demoted.push(records.slice(at, at + RECORD_SIZE));
-          continue;
-        }
-        if (this.#taken(slot, key, view, at, now, room > 0)) room--;
-        ours++;
-      } else if (result === Result.EXISTS) this.counts.commit_exists++;
-      else if (result === Result.TUPLE_TAKEN) this.counts.commit_tuple_taken++;
-      else if (result === Result.TABLE_FULL) this.counts.commit_table_full++;
-      else this.counts.commit_invalid++;
-    }
-    this.counts.committed += ours;
-    if (planned && this.#planned.delete(records.buffer)) this.#spare.push(planned);
-    return ours;
-  }
-
-  /** Has anything been taken over, since the last time, that only a bulk can say? */
-  takeUntold(): boolean {
-    const untold = this.#untold;
-    this.#untold = false;
-    return untold;
-  }
-
   /** Say what is true now of one splice. */
   sayPresent(key: Identity): void {
     const slot = this.internal.find(key);
     if (slot >= 0) this.#host.outbox.record(slot);
     else this.#host.outbox.gone(key, this.tombstones.endOf(key));
+  }
+
+  /** This record has to leave the kernel. */
+  demote(view: DataView, at: number): void {
+    this.#demoted.push(new Uint8Array(view.buffer, view.byteOffset + at, RECORD_SIZE).slice());
   }
 
   /** Call back about what was demoted since the last time, in one piece. */
@@ -334,20 +241,13 @@ export class Ownership {
   }
 
   /** Is that claim stronger than the one under which the record in the slot is held? */
-  #beats(epoch: number, owner: number, slot: number): boolean {
+  beats(epoch: number, owner: number, slot: number): boolean {
     return stronger(epoch, owner, this.#store.epoch(slot), this.#store.owner(slot));
   }
 
   /** Is the record in the slot held under a stronger claim than that? */
   #stronger(slot: number, epoch: number, owner: number): boolean {
     return stronger(this.#store.epoch(slot), this.#store.owner(slot), epoch, owner);
-  }
-
-  /** Has a stronger claim come since a record was planned; or, if it is not where it was, its end? */
-  #beaten(slot: number, key: Identity, epoch: number, moved: boolean): boolean {
-    const { node } = this.#host;
-    if (moved && this.tombstones.covers(key, epoch, node)) return true;
-    return slot >= 0 && !this.internal.holds(slot) && !this.#beats(epoch, node, slot);
   }
 
   /** Has the peer said something newer of this splice, in a datagram that came before this one? */
@@ -380,9 +280,9 @@ export class Ownership {
     const known = this.#store.find(key);
     const foreign = known >= 0 && !this.internal.holds(known);
     const dead = this.tombstones.covers(key, epoch, this.#host.node);
-    if (dead || (foreign && !this.#beats(epoch, this.#host.node, known))) {
+    if (dead || (foreign && !this.beats(epoch, this.#host.node, known))) {
       this.counts.local_beaten++;
-      this.#demoted.push(bytes.slice(at, at + RECORD_SIZE));
+      this.demote(view, at);
       return undefined;
     }
     const what = this.internal.put(known, key, view, at, now);
@@ -397,12 +297,12 @@ export class Ownership {
       if (what === 'inserted' && epoch > 1) this.internal.setMark(slot, Mark.TAKEN, true);
     }
     if (what === 'inserted' || what === 'updated') this.#host.outbox.record(slot);
-    if (this.#host.uncached) this.#forget(slot, epoch);
+    if (this.#host.uncached) this.forget(slot, epoch);
     return what;
   }
 
   /** It has been said. */
-  #forget(slot: number, epoch: number): void {
+  forget(slot: number, epoch: number): void {
     this.#note(epoch);
     this.internal.remove(slot);
   }
@@ -419,12 +319,7 @@ export class Ownership {
   #giveUpUnseen(key: Identity, view: DataView, at: number, epoch: number, owner: number): void {
     const { node, uncached } = this.#host;
     if (!uncached || key.origin !== node || !stronger(epoch, owner, this.#claimed, node)) return;
-    if (this.#store.find(key) >= 0) return; // it is known to be another node's
-    const record = new Uint8Array(RECORD_SIZE);
-    new Uint8Array(record.buffer).set(
-      new Uint8Array(view.buffer, view.byteOffset + at, RECORD_SIZE),
-    );
-    this.#demoted.push(record);
+    this.demote(view, at);
     this.counts.demoted++;
   }
 
@@ -452,63 +347,16 @@ export class Ownership {
     this.internal.remove(slot);
     outbox.gone(key, this.tombstones.endOf(key));
   }
+}
 
-  /** Makes a record of a peer's one of ours, under this epoch. False: its time is over. */
-  #takeable(chunk: Uint8Array, view: DataView, at: number, epoch: number): boolean {
-    if (view.getUint32(at + RecordOffset.remainingMs, true) === 0) {
-      if (closing(chunk, at)) {
-        this.counts.commit_expired++;
-        return false;
-      }
-      view.setUint32(at + RecordOffset.remainingMs, COMMIT_FLOOR_MS, true);
-    }
-    view.setUint32(at + RecordOffset.owner, this.#host.node, true);
-    view.setUint32(at + RecordOffset.epoch, epoch, true);
-    const generation = view.getUint32(at + RecordOffset.generation, true);
-    view.setUint32(at + RecordOffset.generation, generation + 1, true);
-    return true;
-  }
-
-  /**
-   * The kernel has taken a record. A live peer that owned it hears so at once, if there is `room`; the
-   * others have it from its last owner and can wait for their turn. True: it has been said.
-   */
-  #taken(
-    slot: number,
-    key: Identity,
-    view: DataView,
-    at: number,
-    now: number,
-    room: boolean,
-  ): boolean {
-    const owner = slot < 0 ? 0 : this.#store.owner(slot);
-    if (this.internal.put(slot, key, view, at, now) === 'full') {
-      this.#host.full();
-      return false;
-    }
-    const taken = this.internal.last;
-    this.internal.setMark(taken, Mark.TAKEN, true);
-    if (this.#resyncing) this.internal.setMark(taken, Mark.SEEN, true);
-    const said = room && this.#host.live(owner);
-    if (said) this.#host.outbox.record(taken);
-    if (this.#host.uncached) {
-      this.#untold ||= !said;
-      this.#forget(taken, view.getUint32(at + RecordOffset.epoch, true));
-      return said;
-    }
-    if (said) return true;
-    this.internal.setMark(taken, Mark.UNSAID, true);
-    return false;
-  }
+/** The peer has said something of this splice: what is held of its bucket is not older than that. */
+function touch(peer: Peer, key: Identity, sequence: number): void {
+  const bucket = bucketOf(key.hash);
+  if (sequence > peer.touched[bucket]) peer.touched[bucket] = sequence;
 }
 
 /** Can it live on another node: are both legs without a local socket? */
 function replicable(bytes: Uint8Array, at: number): boolean {
   const state = at + RecordOffset.state;
   return bytes[state] >= State.SPLICED && bytes[state + 1] >= State.SPLICED;
-}
-
-function closing(bytes: Uint8Array, at: number): boolean {
-  const state = at + RecordOffset.state;
-  return bytes[state] > State.SPLICED || bytes[state + 1] > State.SPLICED;
 }

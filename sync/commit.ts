@@ -1,0 +1,195 @@
+/**
+ * A commit: what peers own is put into this kernel under an epoch above all others, and is this node's
+ * own from then on. The plan says what to insert, `committed` is told what became of it; in between, a
+ * stronger claim or an end may have been heard, and decides.
+ */
+import { RECORD_SIZE, RecordOffset, Result, State } from '../kernel/record/layout.js';
+import { type Cache, CHUNK_RECORDS, RECORD_WORDS } from './cache.js';
+import { counts } from './counts.js';
+import { Identity } from './identity.js';
+import type { Outbox } from './outbox.js';
+import type { Ownership } from './ownership.js';
+import { Mark, type Store } from './store.js';
+
+/** An entry whose time is up on paper gets so long to prove itself: its owner saw packets we did not. */
+const COMMIT_FLOOR_MS = 60_000;
+
+export interface CommitHost {
+  readonly node: number;
+  readonly outbox: Outbox;
+  /** A record did not find room. */
+  full(): void;
+  /** How many records can be said at once without overrunning anybody. */
+  room(): number;
+  /** Is that peer alive? */
+  live(node: number): boolean;
+  /** DisableInternalCache: see OwnershipHost. */
+  readonly uncached: boolean;
+}
+
+/** A chunk of a commit, and the slots of its records. */
+class Planned {
+  readonly chunk = new Uint8Array(CHUNK_RECORDS * RECORD_SIZE);
+  readonly words = new Uint32Array(this.chunk.buffer);
+  readonly view = new DataView(this.chunk.buffer);
+  readonly slots = new Uint32Array(CHUNK_RECORDS);
+}
+
+export class Commit {
+  readonly #host: CommitHost;
+  readonly #store: Store;
+  readonly #ownership: Ownership;
+  readonly #key = new Identity();
+  /** Of each chunk of a plan: the slots of its records. */
+  readonly #planned = new WeakMap<ArrayBufferLike, Planned>();
+  /** Chunks that have come back, for the next ones: memory of their size troubles the garbage collector. */
+  readonly #spare: Planned[] = [];
+  /** Something was taken over and could not be said. */
+  #untold = false;
+  readonly counts = counts(
+    'committed', // taken over from a peer
+    'commit_exists', // ... not, since the kernel holds the same or a stronger claim
+    'commit_tuple_taken', // ... not, since a stronger splice has the addresses
+    'commit_table_full',
+    'commit_invalid',
+    'commit_beaten', // ... not, since a stronger claim on it, or its end, was heard meanwhile
+    'commit_expired', // ... not, since it was closing and its time is up
+  );
+
+  constructor(host: CommitHost, store: Store, ownership: Ownership) {
+    this.#host = host;
+    this.#store = store;
+    this.#ownership = ownership;
+  }
+
+  /** What a commit would insert: chunks of n × 152 bytes. `timeoutMs` above 0: their remaining time. */
+  *plan(caches: Iterable<Cache>, timeoutMs: number): Generator<Uint8Array, void, void> {
+    let epoch = 0;
+    for (const cache of caches) {
+      for (let slot = 0; slot < cache.top; ) {
+        if (epoch === 0 && cache.size > 0) {
+          epoch = this.#ownership.epoch + 1;
+          this.#ownership.noteEpoch(epoch);
+        }
+        const planned = this.#spare.pop() ?? new Planned();
+        const { chunk, words, view, slots } = planned;
+        const now = this.#store.now();
+        let count = 0;
+        for (; slot < cache.top && count < CHUNK_RECORDS; slot++) {
+          if (!cache.holds(slot)) continue;
+          this.#store.renderWords(slot, words, count * RECORD_WORDS, now);
+          if (!this.#takeable(chunk, view, count * RECORD_SIZE, epoch)) continue;
+          if (timeoutMs > 0) {
+            view.setUint32(count * RECORD_SIZE + RecordOffset.remainingMs, timeoutMs, true);
+          }
+          slots[count++] = slot;
+        }
+        if (count === 0) continue;
+        this.#planned.set(chunk.buffer, planned);
+        yield chunk.subarray(0, count * RECORD_SIZE);
+      }
+    }
+  }
+
+  /** What became of a chunk of the plan. Returns how many are ours now. */
+  committed(records: Uint8Array, results: Uint32Array): number {
+    const view = new DataView(records.buffer, records.byteOffset, records.byteLength);
+    const planned = this.#planned.get(records.buffer);
+    const slots = planned?.slots;
+    const now = this.#store.now();
+    let room = this.#host.room();
+    let ours = 0;
+    for (let index = 0; index < results.length; index++) {
+      const result = results[index];
+      if (result === Result.OK) {
+        const at = index * RECORD_SIZE;
+        const key = this.#key.load(view, at);
+        const where = slots && this.#store.has(slots[index], key) ? slots[index] : -1;
+        const slot = where < 0 ? this.#store.find(key) : where;
+        const epoch = view.getUint32(at + RecordOffset.epoch, true);
+        if (this.#beaten(slot, key, epoch, where < 0)) {
+          this.counts.commit_beaten++;
+          this.#ownership.demote(view, at);
+          continue;
+        }
+        if (this.#taken(slot, key, view, at, now, room > 0)) room--;
+        ours++;
+      } else if (result === Result.EXISTS) this.counts.commit_exists++;
+      else if (result === Result.TUPLE_TAKEN) this.counts.commit_tuple_taken++;
+      else if (result === Result.TABLE_FULL) this.counts.commit_table_full++;
+      else this.counts.commit_invalid++;
+    }
+    this.counts.committed += ours;
+    if (planned && this.#planned.delete(records.buffer)) this.#spare.push(planned);
+    return ours;
+  }
+
+  /** Has anything been taken over, since the last time, that only a bulk can say? */
+  takeUntold(): boolean {
+    const untold = this.#untold;
+    this.#untold = false;
+    return untold;
+  }
+
+  /** Has a stronger claim come since a record was planned; or, if it is not where it was, its end? */
+  #beaten(slot: number, key: Identity, epoch: number, moved: boolean): boolean {
+    const { node } = this.#host;
+    if (moved && this.#ownership.tombstones.covers(key, epoch, node)) return true;
+    return (
+      slot >= 0 && !this.#store.internal.holds(slot) && !this.#ownership.beats(epoch, node, slot)
+    );
+  }
+
+  /** Makes a record of a peer's one of ours, under this epoch. False: its time is over. */
+  #takeable(chunk: Uint8Array, view: DataView, at: number, epoch: number): boolean {
+    if (view.getUint32(at + RecordOffset.remainingMs, true) === 0) {
+      if (closing(chunk, at)) {
+        this.counts.commit_expired++;
+        return false;
+      }
+      view.setUint32(at + RecordOffset.remainingMs, COMMIT_FLOOR_MS, true);
+    }
+    view.setUint32(at + RecordOffset.owner, this.#host.node, true);
+    view.setUint32(at + RecordOffset.epoch, epoch, true);
+    const generation = view.getUint32(at + RecordOffset.generation, true);
+    view.setUint32(at + RecordOffset.generation, generation + 1, true);
+    return true;
+  }
+
+  /**
+   * The kernel has taken a record. A live peer that owned it hears so at once, if there is `room`; the
+   * others have it from its last owner and can wait for their turn. True: it has been said.
+   */
+  #taken(
+    slot: number,
+    key: Identity,
+    view: DataView,
+    at: number,
+    now: number,
+    room: boolean,
+  ): boolean {
+    const owner = slot < 0 ? 0 : this.#store.owner(slot);
+    if (this.#store.internal.put(slot, key, view, at, now) === 'full') {
+      this.#host.full();
+      return false;
+    }
+    const taken = this.#store.internal.last;
+    this.#store.internal.setMark(taken, Mark.TAKEN, true);
+    if (this.#ownership.resyncing) this.#store.internal.setMark(taken, Mark.SEEN, true);
+    const said = room && this.#host.live(owner);
+    if (said) this.#host.outbox.record(taken);
+    if (this.#host.uncached) {
+      this.#untold ||= !said;
+      this.#ownership.forget(taken, view.getUint32(at + RecordOffset.epoch, true));
+      return said;
+    }
+    if (said) return true;
+    this.#store.internal.setMark(taken, Mark.UNSAID, true);
+    return false;
+  }
+}
+
+function closing(bytes: Uint8Array, at: number): boolean {
+  const state = at + RecordOffset.state;
+  return bytes[state] > State.SPLICED || bytes[state + 1] > State.SPLICED;
+}
