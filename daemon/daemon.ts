@@ -11,6 +11,7 @@ import { ControlServer } from './control/server.js';
 import { Deferral } from './deferral.js';
 import { DaemonError } from './error.js';
 import { Follower } from './follower.js';
+import { Guard } from './guard.js';
 import { Handover } from './handover.js';
 import { checkInterfaces, InterfaceWatch } from './interfaces.js';
 import { loadKeys } from './key-file.js';
@@ -21,6 +22,7 @@ import { Prober } from './prober.js';
 import { changes } from './reload.js';
 import { Report } from './report.js';
 import { Standby } from './standby.js';
+import { Takeover } from './takeover.js';
 import { TrackFile } from './track.js';
 import { handlers, type VerbParts } from './verbs.js';
 import { warmUp } from './warmup.js';
@@ -225,19 +227,30 @@ export class Daemon {
         this.addressesChanged(here, before),
       );
       const interfaces = new InterfaceWatch(settings.kernel.interfaces, datapath, log);
+      const guard = new Guard(datapath, () => this.settings.failover);
+      const takeover = new Takeover({
+        datapath,
+        sync,
+        follower,
+        standby,
+        guard,
+        log,
+        commitTimeoutMs: () => this.settings.sync.commitTimeoutMs,
+        datagrams: () => datagrams,
+        committed: (entries) => prober.committed(entries),
+      });
       const ownership = new Ownership({
         datapath,
         sync,
         follower,
         standby,
+        guard,
+        takeover,
         log,
         failover: () => this.settings.failover,
         purgeTimeoutMs: () => this.settings.sync.purgeTimeoutMs,
-        commitTimeoutMs: () => this.settings.sync.commitTimeoutMs,
-        datagrams: () => datagrams,
         holdsAddress: () => watch.here.length > 0,
         roleChanged: () => this.writeTrack(),
-        committed: (entries) => prober.committed(entries),
       });
       const prober: Prober = new Prober({
         datapath,
@@ -263,6 +276,8 @@ export class Daemon {
         sync,
         follower,
         ownership,
+        guard,
+        takeover,
         handover,
         interfaces,
         prober,

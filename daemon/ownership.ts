@@ -1,21 +1,18 @@
-// Who owns the flows: the role that VRRP gave to this node, the guard that goes with it, commit, and
-// giving way to a peer that has committed.
+// Who owns the flows: the role that VRRP gave to this node, the guard that goes with it, taking over,
+// and giving way to a peer that has taken over.
 import type { Datapath } from '../kernel/datapath.js';
-import { Result, type ResultName } from '../kernel/record/layout.js';
 import type { SyncEngine } from '../sync/api.js';
-import { Breath, sumSteps, turn } from './breath.js';
+import { sumSteps } from './breath.js';
 import type { FailoverSettings } from './config.js';
-import type { CommitResult, Role, StatusResult } from './control/protocol.js';
+import type { CommitResult, Role } from './control/protocol.js';
 import { DaemonError } from './error.js';
 import type { Follower } from './follower.js';
+import type { Guard } from './guard.js';
 import type { Log } from './log.js';
 import { recordCount } from './records.js';
 import type { Standby } from './standby.js';
+import type { Takeover } from './takeover.js';
 
-/** Datagrams that have arrived already belong to what is committed: they are taken in first. */
-const DRAIN_TURNS_MAX = 200;
-/** Turns of the event loop without a datagram after which none is waiting. */
-const QUIET_TURNS = 2;
 /** After a peer has taken flows from the node that has the address: VRRP settles such things sooner. */
 const RECLAIM_MS = 300;
 const RECLAIM_MS_MAX = 10_000;
@@ -24,33 +21,24 @@ const PEACE_MS = 30_000;
 /** After the last entry that a peer has taken over: by then it has said what else is its own. */
 const TAKEN_OVER_QUIET_MS = 1000;
 
-const RESULT_NAMES = Object.fromEntries(
-  Object.entries(Result).map(([name, value]) => [value, name as ResultName]),
-);
-
 export interface OwnershipParts {
   readonly datapath: Datapath;
   readonly sync: SyncEngine;
   readonly follower: Follower;
   readonly standby: Standby;
+  readonly guard: Guard;
+  readonly takeover: Takeover;
   readonly log: Log;
   readonly failover: () => FailoverSettings;
   readonly purgeTimeoutMs: () => number;
-  /** What a committed entry gets; 0: what it had. */
-  readonly commitTimeoutMs: () => number;
-  /** Datagrams received so far. */
-  readonly datagrams: () => number;
   /** A virtual address stands on this node. */
   readonly holdsAddress: () => boolean;
   readonly roleChanged: () => void;
-  /** So many entries have been put into the kernel. */
-  readonly committed: (entries: number) => void;
 }
 
 export class Ownership {
-  readonly counters = { commits: 0, committed: 0, given_up: 0, reclaims: 0, shortened: 0 };
+  readonly counters = { given_up: 0, reclaims: 0, shortened: 0 };
   private currentRole: Role | 'undecided' = 'undecided';
-  private releaseAt = 0; // performance.now(); 0: armed
   private last: Promise<unknown> = Promise.resolve();
   private takenOver: NodeJS.Timeout | undefined;
   private aged = false;
@@ -64,19 +52,11 @@ export class Ownership {
     return this.currentRole;
   }
 
-  get guard(): Omit<StatusResult['guard'], 'held' | 'addresses'> {
-    if (this.parts.failover().virtualAddresses.length === 0)
-      return { state: 'off', remaining_ms: 0 };
-    if (this.releaseAt === 0) return { state: 'armed', remaining_ms: 0 };
-    const remaining_ms = Math.max(0, Math.ceil(this.releaseAt - performance.now()));
-    return { state: remaining_ms > 0 ? 'releasing' : 'off', remaining_ms };
-  }
-
   /** At the start nobody has said who owns: nothing may be answered by a reset before. */
   start(): void {
     this.parts.datapath.setDraining(false);
     this.parts.datapath.setGuard([...this.parts.failover().virtualAddresses]);
-    this.arm();
+    this.parts.guard.arm();
   }
 
   /** Resolves when a commit that is under way has come to its end. */
@@ -108,16 +88,20 @@ export class Ownership {
     this.take(role);
     if (role === 'primary') {
       await this.parts.follower.setOwning(true);
-      this.release();
+      this.parts.guard.release();
     } else {
       void this.parts.follower.setOwning(false);
-      this.arm();
+      this.parts.guard.arm();
     }
   }
 
   /** External cache into the kernel; this node is primary from now on. One at a time. */
   commit(nodeName?: string): Promise<CommitResult> {
-    const run = this.last.then(() => this.commitNow(nodeName));
+    const run = this.last.then(() => {
+      const peer = nodeName === undefined ? undefined : this.peer(nodeName);
+      this.take('primary');
+      return this.parts.takeover.run(peer);
+    });
     this.last = run.catch(() => {});
     return run;
   }
@@ -148,9 +132,9 @@ export class Ownership {
       log.warn('a peer has taken over flows of this node, which was told that it is primary');
       return;
     }
-    if (this.guard.state !== 'armed') {
+    if (this.parts.guard.status.state !== 'armed') {
       log.warn('a peer has taken over flows of this node, which has the address: is it on both?');
-      this.arm();
+      this.parts.guard.arm();
     }
     clearTimeout(this.reclaim);
     this.reclaim = setTimeout(() => void this.takeBack(), this.reclaimMs);
@@ -190,78 +174,11 @@ export class Ownership {
     );
   }
 
-  private arm(): void {
-    this.releaseAt = 0;
-    this.parts.datapath.guardArm();
-  }
-
-  private release(): void {
-    const ms = this.parts.failover().guardTimeoutMs;
-    this.releaseAt = performance.now() + ms;
-    this.parts.datapath.guardRelease(ms);
-  }
-
-  private async commitNow(nodeName: string | undefined): Promise<CommitResult> {
-    const began = performance.now();
-    const peer = nodeName === undefined ? undefined : this.peer(nodeName);
-    this.take('primary');
-    this.arm();
-    const refused: Partial<Record<ResultName, number>> = {};
-    let committed = 0;
-    try {
-      await this.drain();
-      this.parts.standby.flush();
-      const breath = new Breath();
-      const insertion = this.parts.datapath.table.insertion((records, results) => {
-        committed += this.parts.sync.committed(records, results);
-        count(results, refused);
-      });
-      for (const chunk of this.parts.sync.plan(peer, this.parts.commitTimeoutMs())) {
-        const last = breath.due;
-        insertion.put(chunk, last);
-        if (!last) continue;
-        insertion.finish(); // a datagram may change what was planned: nothing is under way when one comes
-        await breath.take();
-      }
-      insertion.finish();
-      await this.parts.follower.setOwning(true);
-    } finally {
-      // However it ended: held back for ever, a packet would be worse off than with a reset.
-      this.release();
-    }
-    this.parts.committed(committed);
-    this.counters.commits++;
-    this.counters.committed += committed;
-    const took_ms = Math.round((performance.now() - began) * 10) / 10;
-    const result = { committed, refused, epoch: this.parts.sync.epoch, took_ms };
-    if (Object.keys(refused).length > 0)
-      this.parts.log.warn(result, 'commit: the kernel refused records');
-    else this.parts.log.info(result, 'commit');
-    return result;
-  }
-
-  private async drain(): Promise<void> {
-    let quiet = 0;
-    for (let i = 0; i < DRAIN_TURNS_MAX && quiet < QUIET_TURNS; i++) {
-      const before = this.parts.datagrams();
-      await turn();
-      quiet = this.parts.datagrams() === before ? quiet + 1 : 0;
-    }
-  }
-
   private peer(name: string): number {
     const peers = this.parts.sync.peers();
     const found = peers.find((peer) => peer.name === name);
     if (found) return found.node;
     const known = peers.map((peer) => peer.name).join(', ') || 'none has been heard yet';
     throw new DaemonError('ARGUMENT', `no peer is called ${name}: the peers are ${known}`);
-  }
-}
-
-function count(results: Uint32Array, into: Partial<Record<ResultName, number>>): void {
-  for (const result of results) {
-    if (result === Result.OK) continue;
-    const name = RESULT_NAMES[result] ?? 'INVALID';
-    into[name] = (into[name] ?? 0) + 1;
   }
 }

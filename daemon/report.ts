@@ -14,12 +14,14 @@ import {
 import type { ControlServer } from './control/server.js';
 import type { Deferral } from './deferral.js';
 import type { Follower } from './follower.js';
+import type { Guard } from './guard.js';
 import type { Handover } from './handover.js';
 import type { InterfaceWatch } from './interfaces.js';
 import type { Ownership } from './ownership.js';
 import type { Prober } from './prober.js';
 import { externalSize } from './records.js';
 import type { Standby } from './standby.js';
+import type { Takeover } from './takeover.js';
 
 export interface ReportParts {
   readonly settings: () => Settings;
@@ -28,6 +30,8 @@ export interface ReportParts {
   readonly sync: SyncEngine;
   readonly follower: Follower;
   readonly ownership: Ownership;
+  readonly guard: Guard;
+  readonly takeover: Takeover;
   readonly handover: Handover;
   readonly interfaces: InterfaceWatch;
   readonly prober: Prober;
@@ -44,7 +48,7 @@ export class Report {
   constructor(private readonly parts: ReportParts) {}
 
   async status(): Promise<StatusResult> {
-    const { settings, node, datapath, sync, follower, ownership, handover } = this.parts;
+    const { settings, node, datapath, sync, follower, ownership, guard, handover } = this.parts;
     const { nodeName, hashLimit, failover } = settings();
     const live = await sumSteps(datapath.table.counting());
     return {
@@ -57,7 +61,7 @@ export class Report {
       uptime_ms: this.uptime,
       draining: handover.draining,
       guard: {
-        ...ownership.guard,
+        ...guard.status,
         held: datapath.counter('guard_held'),
         addresses: failover.virtualAddresses,
       },
@@ -123,7 +127,8 @@ export class Report {
   }
 
   private runtime(claims: Readonly<Record<string, number>>): Values {
-    const { follower, ownership, interfaces, prober, standby, deferral, control } = this.parts;
+    const { follower, takeover, ownership, interfaces, prober, standby, deferral, control } =
+      this.parts;
     const memory = process.memoryUsage();
     return {
       uptime_ms: this.uptime,
@@ -131,6 +136,7 @@ export class Report {
       heap_bytes: memory.heapUsed,
       slab_bytes: memory.arrayBuffers,
       ...follower.counters,
+      ...takeover.counters,
       ...ownership.counters,
       ...interfaces.counters,
       ...prober.counters,

@@ -1,0 +1,68 @@
+// A takeover, step by step: this node becomes the one that packets reach.
+//
+//   hold     what belongs to no splice is held back, whoever it is for
+//   commit   what the peers own becomes this node's: existing flows go on from here
+//   answer   this node stands for the addresses: what was held back passes after GuardTimeout
+//
+// The steps are methods, in this order, each with its own file where it is more than a call.
+import type { CommitParts } from './commit.js';
+import { commit } from './commit.js';
+import type { CommitResult } from './control/protocol.js';
+import type { Follower } from './follower.js';
+import type { Guard } from './guard.js';
+import type { Log } from './log.js';
+
+export interface TakeoverParts extends CommitParts {
+  readonly guard: Guard;
+  readonly follower: Follower;
+  readonly log: Log;
+  /** So many entries have been put into the kernel. */
+  readonly committed: (entries: number) => void;
+}
+
+export class Takeover {
+  readonly counters = { commits: 0, committed: 0 };
+
+  constructor(private readonly parts: TakeoverParts) {}
+
+  /** Not while another one is under way. @param peer node id: commit only what this peer owns */
+  async run(peer: number | undefined): Promise<CommitResult> {
+    const began = performance.now();
+    this.hold();
+    let taken: Awaited<ReturnType<typeof commit>>;
+    try {
+      taken = await this.commit(peer);
+    } finally {
+      // However it ended: held back for ever, a packet would be worse off than with a reset.
+      this.answer();
+    }
+    const took_ms = Math.round((performance.now() - began) * 10) / 10;
+    const result = { ...taken, epoch: this.parts.sync.epoch, took_ms };
+    this.tell(result);
+    return result;
+  }
+
+  private hold(): void {
+    this.parts.guard.arm();
+  }
+
+  private async commit(peer: number | undefined): ReturnType<typeof commit> {
+    const taken = await commit(this.parts, peer);
+    await this.parts.follower.setOwning(true);
+    this.parts.committed(taken.committed);
+    this.counters.commits++;
+    this.counters.committed += taken.committed;
+    return taken;
+  }
+
+  private answer(): void {
+    this.parts.guard.release();
+  }
+
+  private tell(result: CommitResult): void {
+    const { log } = this.parts;
+    if (Object.keys(result.refused).length > 0)
+      log.warn(result, 'commit: the kernel refused records');
+    else log.info(result, 'commit');
+  }
+}
