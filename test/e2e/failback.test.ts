@@ -7,7 +7,6 @@ import { Pair } from '../lab/pair.js';
 import { whatIsMissing } from '../lab/preflight.js';
 import { inLab } from '../lab/run-in-test.js';
 import { forgetAddresses, plugCables, pullCables } from '../lab/topology.js';
-import { startKeepalived } from '../lab/vrrp.js';
 
 /*
  *   lb-a ── dies ──► lb-b ── hands over ──► lb-a, back with the table that it died with
@@ -63,7 +62,7 @@ async function travel(lab: Lab): Promise<Journey> {
   a.startDaemon();
   await a.ready();
   a.startProxy();
-  startKeepalived(lab, 'lb-a', a.splicedConfig);
+  pair.manager.start(a);
   await lab.until('copies of all on lb-a', 10, async () => {
     const status = await a.status();
     return status?.role === 'backup' && status.in_sync && status.external.entries === FLOWS;

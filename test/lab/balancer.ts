@@ -16,7 +16,6 @@ import {
   VIRTUAL_ADDRESSES,
   virtualAddress,
 } from './topology.js';
-import { trackFile } from './vrrp.js';
 
 /** Each node's share of local ports: after a takeover both nodes' choices meet at the servers. */
 const PORTS: Record<BalancerName, string> = { 'lb-a': '20000 39999', 'lb-b': '40000 59999' };
@@ -31,6 +30,8 @@ export class Balancer {
   readonly switchdConfig: string;
   readonly socket: string;
   readonly pinPath: string;
+  /** spliced writes here what is to be added to the node's priority. */
+  readonly trackFile: string;
   #daemon: Started | undefined;
   #proxy: Started | undefined;
 
@@ -39,6 +40,7 @@ export class Balancer {
     readonly name: BalancerName,
   ) {
     this.socket = lab.path(name, 'spliced.ctl');
+    this.trackFile = lab.path(name, 'in-sync');
     this.pinPath = join(lab.mount('bpf', join(name, 'bpf')), 'spliced');
     this.splicedConfig = lab.write(
       join(name, 'spliced.conf'),
@@ -72,7 +74,7 @@ General {
 }
 Failover {
 ${VIRTUAL_ADDRESSES.map((a) => `  VirtualAddress ${a.address} dev ${a.device}`).join('\n')}
-  TrackFile ${trackFile(lab, name)}
+  TrackFile ${this.trackFile}
 }
 `,
     );
@@ -169,9 +171,18 @@ ${VIRTUAL_ADDRESSES.map((a) => `  VirtualAddress ${a.address} dev ${a.device}`).
     return states;
   }
 
+  /** What scripts of this node call splicectl by. */
+  get splicectlCommand(): string {
+    return [process.execPath, ...this.#splicectl].join(' ');
+  }
+
+  get #splicectl(): string[] {
+    return [built('bin/splicectl.js'), '-C', this.splicedConfig];
+  }
+
   /** Runs splicectl as an operator would; resolves when it has ended well. */
   async splicectl(...args: string[]): Promise<string> {
-    const argv = [built('bin/splicectl.js'), '-C', this.splicedConfig, ...args];
+    const argv = [...this.#splicectl, ...args];
     return (await promisify(execFile)(process.execPath, argv, { timeout: 30_000 })).stdout;
   }
 }

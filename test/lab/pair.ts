@@ -1,26 +1,35 @@
 import { Balancer } from './balancer.js';
 import type { Lab } from './lab.js';
+import { type Manager, type ManagerName, managerFor } from './managers/index.js';
 import { BALANCERS, type BalancerName, build, hasAddress, VIRTUAL_ADDRESSES } from './topology.js';
 import { Traffic, type TrafficOptions } from './traffic.js';
 import type { Failure } from './transfer.js';
-import { startKeepalived } from './vrrp.js';
 import { Content, startWebServers, webServersReady } from './web.js';
+
+export interface PairOptions extends TrafficOptions {
+  bytes: number;
+  /** keepalived with its notify scripts, if nothing else is said. */
+  manager?: ManagerName;
+  prefers?: BalancerName;
+}
 
 /** A pair of load balancers in their network, with transfers that are ready to begin. */
 export class Pair {
   readonly a: Balancer;
   readonly b: Balancer;
+  readonly manager: Manager;
   readonly traffic: Traffic;
   readonly #content: Content;
 
   constructor(
     readonly lab: Lab,
-    readonly options: TrafficOptions & { bytes: number },
+    readonly options: PairOptions,
   ) {
     build(lab);
     const [a, b] = BALANCERS.map((name) => new Balancer(lab, name));
     this.a = a;
     this.b = b;
+    this.manager = managerFor(lab, options.manager ?? 'keepalived', options.prefers);
     this.#content = new Content(lab, options.bytes);
     this.traffic = new Traffic(lab, this.#content, options);
   }
@@ -34,9 +43,9 @@ export class Pair {
     for (const balancer of [a, b]) await balancer.ready();
     for (const balancer of [a, b]) balancer.startProxy();
     // lb-a first: with equal rights, the one that is there first is the active one.
-    startKeepalived(lab, 'lb-a', a.splicedConfig);
+    this.manager.start(a);
     await this.movedTo('lb-a');
-    startKeepalived(lab, 'lb-b', b.splicedConfig);
+    this.manager.start(b);
     for (const balancer of [a, b]) {
       await lab.until(`switchd on ${balancer.name}`, 10, () => balancer.serves());
     }

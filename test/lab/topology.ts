@@ -13,7 +13,7 @@ import { command, type Lab } from './lab.js';
  *                     +--------|  lb-b   |-----------+--------| web-3 | 13
  *                        3     +---------+  3                 +-------+
  *
- *   10.1.0.100, fd00:1::100  where clients connect; on lb-a or lb-b, moved by keepalived
+ *   10.1.0.100, fd00:1::100  where clients connect; on lb-a or lb-b, moved by keepalived or another manager
  *   10.2.0.100, fd00:2::100  what the servers see as client; they move with them
  *
  * A number at a node is the end of its address in either family. Each network is a bridge in the
@@ -82,6 +82,7 @@ export function virtualAddress(net: 'clients' | 'servers', family: Family): stri
 
 export interface VirtualAddress {
   family: Family;
+  net: Net;
   address: string;
   /** With the length of a host's prefix. */
   cidr: string;
@@ -93,7 +94,7 @@ export const VIRTUAL_ADDRESSES: VirtualAddress[] = FAMILIES.flatMap((family) =>
   (['clients', 'servers'] as const).map((net) => {
     const address = virtualAddress(net, family);
     const device = net === 'clients' ? 'eth0' : 'eth1';
-    return { family, address, cidr: `${address}/${HOST_LENGTH[family]}`, device };
+    return { family, net, address, cidr: `${address}/${HOST_LENGTH[family]}`, device };
   }),
 );
 
@@ -165,8 +166,9 @@ export function plugCables(lab: Lab, node: string): void {
   setCables(lab, node, 'up');
 }
 
-function setCables(lab: Lab, node: string, state: 'up' | 'down'): void {
-  const mine = CABLES.filter((c) => c.node === node);
+/** One cable of a node, or all. */
+export function setCables(lab: Lab, node: string, state: 'up' | 'down', net?: Net): void {
+  const mine = CABLES.filter((c) => c.node === node && (net === undefined || c.net === net));
   lab.ip(
     FABRIC,
     mine.map((c) => `link set ${c.node}.${c.net} ${state}`),
@@ -178,7 +180,7 @@ export function removeInterface(lab: Lab, node: string, net: Net): void {
   lab.ip(node, [`link delete ${cableOf(node, net).device}`]);
 }
 
-/** It comes back with the addresses that are its own. The virtual ones are keepalived's business. */
+/** It comes back with the addresses that are its own. The virtual ones are the manager's business. */
 export function restoreInterface(lab: Lab, node: string, net: Net): void {
   const cable = cableOf(node, net);
   command('ip', ['-batch', '-'], `${veth(lab, cable)}\n`);

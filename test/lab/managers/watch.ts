@@ -1,0 +1,78 @@
+import type { Balancer } from '../balancer.js';
+import type { Lab } from '../lab.js';
+import { type BalancerName, hasAddress, VIRTUAL_ADDRESSES } from '../topology.js';
+import type { Manager } from './manager.js';
+
+/**
+ * No manager at all: the test moves the addresses by plain `ip address`, as some orchestrator would,
+ * and no script runs. What the daemon knows, it has from rtnetlink.
+ */
+export class Watch implements Manager {
+  readonly name = 'watch';
+  readonly watches = [];
+  readonly hears = [];
+  readonly #nodes = new Map<BalancerName, Balancer>();
+
+  constructor(
+    private readonly lab: Lab,
+    readonly prefers: BalancerName | undefined,
+  ) {}
+
+  start(node: Balancer): void {
+    this.#nodes.set(node.name, node);
+    const other = this.#other(node);
+    if (other !== undefined && this.#has(other)) {
+      if (this.prefers !== node.name) return;
+      this.#take(other);
+    }
+    this.#give(node);
+  }
+
+  async stop(node: Balancer): Promise<void> {
+    this.#nodes.delete(node.name);
+    this.#moveFrom(node);
+  }
+
+  async crash(): Promise<void> {}
+
+  async move(from: Balancer): Promise<void> {
+    this.#moveFrom(from);
+  }
+
+  told(node: Balancer, able: boolean): void {
+    const other = this.#other(node);
+    if (!able) this.#moveFrom(node);
+    else if (other !== undefined && this.prefers === node.name) this.#moveFrom(other);
+  }
+
+  #moveFrom(from: Balancer): void {
+    const to = this.#other(from);
+    if (!this.#has(from)) return;
+    this.#take(from);
+    if (to) this.#give(to);
+  }
+
+  #other(node: Balancer): Balancer | undefined {
+    return [...this.#nodes.values()].find((other) => other !== node);
+  }
+
+  #has(node: Balancer): boolean {
+    return hasAddress(this.lab, node.name, VIRTUAL_ADDRESSES[0].address);
+  }
+
+  #take({ name }: Balancer): void {
+    this.lab.ip(
+      name,
+      VIRTUAL_ADDRESSES.map(({ cidr, device }) => `address del ${cidr} dev ${device}`),
+    );
+  }
+
+  #give({ name }: Balancer): void {
+    this.lab.ip(name, VIRTUAL_ADDRESSES.map(addition));
+  }
+}
+
+/** As deprecated, so that nothing chooses it as a source by itself; and at once, without a second of asking. */
+function addition({ cidr, device, family }: (typeof VIRTUAL_ADDRESSES)[number]): string {
+  return `address replace ${cidr} dev ${device}${family === '6' ? ' nodad preferred_lft 0' : ''}`;
+}
