@@ -104,6 +104,9 @@ async function load(object: SpliceObject, options: DatapathOptions): Promise<voi
   }
 }
 
+/** See Datapath.answer(). */
+export type Answering = 'always' | 'never' | { readonly forMs: number };
+
 export class Datapath {
   /** The table was there before: an earlier process made it. */
   readonly adopted: boolean;
@@ -331,6 +334,29 @@ export class Datapath {
   /** Drop new connections to the virtual addresses; their SYNs come again, to the next owner. */
   setDraining(on: boolean): void {
     this.#setTunable('draining', on ? 1 : 0);
+  }
+
+  /**
+   * Whether this node answers for the addresses of setGuard() and sends from them: ARP and neighbour
+   * discovery, the stack's packets, new connections. Splices are translated in any case.
+   * @param how `forMs`: until so much time is over, by the clock of the kernel, and then not at all
+   */
+  answer(how: Answering): void {
+    const until =
+      how === 'always'
+        ? 0n
+        : how === 'never'
+          ? 1n
+          : process.hrtime.bigint() + BigInt(Math.round(how.forMs * 1e6));
+    this.#tunables.setBigUint64(TunablesOffset.answerUntilNs, until, true);
+  }
+
+  /** As it is now: outlives the process that has said it. */
+  get answering(): Answering {
+    const until = this.#tunables.getBigUint64(TunablesOffset.answerUntilNs, true);
+    if (until === 0n) return 'always';
+    const left = Number(until - process.hrtime.bigint()) / 1e6;
+    return left > 0 ? { forMs: left } : 'never';
   }
 
   /** One counter, over all processors. */

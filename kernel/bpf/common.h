@@ -15,6 +15,7 @@
 #define ETH_P_IPV6 0x86dd
 #define ETH_HLEN 14
 #define PACKET_HOST 0
+#define PACKET_OTHERHOST 3
 #define AF_INET 2
 #define AF_INET6 10
 #define IPPROTO_HOPOPTS 0

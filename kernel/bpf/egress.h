@@ -4,6 +4,7 @@
 #define SPLICE_EGRESS_H
 
 #include "track.h"
+#include "fence.h"
 
 /* Held: nothing may acknowledge more than the proxy had taken when the hold began. */
 static __always_inline int hold_leg(struct __sk_buff *skb, struct packet *p, struct scratch *s,
@@ -65,7 +66,7 @@ static __always_inline int own_data(struct __sk_buff *skb, struct packet *p, str
 	}
 	if (p->flags & TCP_FIN) {
 		if (!proxy_died(p, e, ref))
-			return TC_ACT_OK;
+			return fence_out(skb);
 		count(SPLICE_CNT_LOCAL_FIN);
 		if (!p->payload)
 			return TC_ACT_SHOT;
@@ -92,8 +93,10 @@ static __always_inline int handle_local(struct __sk_buff *skb, struct packet *p,
 			/* reserved or held, and the proxy has died: nothing is lost by leaving it to the stack */
 			count(SPLICE_CNT_ABORTED);
 			entry_remove(e, ref->slot, ref->id, true);
-			return TC_ACT_OK;
+			return fence_out(skb);
 		}
+		if (fence_out(skb) != TC_ACT_OK)
+			return TC_ACT_SHOT;
 		return state == SPLICE_ESTABLISHED ? hold_leg(skb, p, s, e, leg) : TC_ACT_OK;
 	}
 	if (control_flags(c) & OPEN_FLAG(leg))

@@ -5,6 +5,7 @@
 
 #include "pass.h"
 #include "icmp.h"
+#include "fence.h"
 
 /*
  * A packet for a virtual address that belongs to no splice. While this node is about to take over,
@@ -110,6 +111,8 @@ static __always_inline int syn_on_entry(struct __sk_buff *skb, struct packet *p,
 					struct splice_entry *e, struct splice_leg_ref *ref,
 					control_t c)
 {
+	if (fence_in(skb) != TC_ACT_OK)
+		return TC_ACT_SHOT;	/* a new connection is for the owner of the address */
 	if (!control_finished(c))
 		return probe_sender(skb, p, e, ref->leg);
 	if (p->flags & TCP_ACK) {

@@ -16,36 +16,44 @@ int splice_ingress(struct __sk_buff *skb)
 	struct splice_leg_ref *ref;
 	struct splice_entry *e;
 	struct packet *p;
+	int verdict;
 
 	/* flooded and promiscuous frames are somebody else's flow */
-	if (skb->pkt_type != PACKET_HOST || !s)
+	if (!s || skb->pkt_type == PACKET_OTHERHOST)
 		return TC_ACT_OK;
 	/* a VLAN's packet, seen on its parent on its way to the VLAN's own interface */
 	if (skb->vlan_present && skb->vlan_tci & VLAN_ID) {
-		count(SPLICE_CNT_VLAN_PASSED);
+		if (skb->pkt_type == PACKET_HOST)
+			count(SPLICE_CNT_VLAN_PASSED);
 		return TC_ACT_OK;
 	}
+	/* a question to all may be for a virtual address */
+	if (skb->pkt_type != PACKET_HOST)
+		return fence_in(skb);
 	p = &s->packet;
 	switch (packet_read(skb, p, s, false)) {
 	case PARSED_OTHER:
-		return TC_ACT_OK;
+		return fence_in(skb);
 	case PARSED_MALFORMED:
 		count(SPLICE_CNT_MALFORMED_PASSED);
-		return TC_ACT_OK;
+		return fence_in(skb);
 	case PARSED_ICMP:
-		return handle_icmp(skb, p);
+		verdict = handle_icmp(skb, p);
+		return verdict == TC_ACT_OK ? fence_in(skb) : verdict;
 	case PARSED_LATER:
-		return fragment_later(skb, p);
+		verdict = fragment_later(skb, p);
+		return verdict == TC_ACT_OK ? fence_in(skb) : verdict;
 	case PARSED_TCP:
 		break;
 	}
 	ref = bpf_map_lookup_elem(&legs, &p->tuple);
 	e = ref ? entry_of(ref) : NULL;
 	if (!e) {
-		if (p->piece != PIECE_WHOLE)
-			return guard_verdict(skb, p);
-		count(SPLICE_CNT_MISSED);
-		return not_spliced(skb, p);
+		if (p->piece == PIECE_WHOLE)
+			count(SPLICE_CNT_MISSED);
+		if (fence_in(skb) != TC_ACT_OK)
+			return TC_ACT_SHOT;
+		return p->piece == PIECE_WHOLE ? not_spliced(skb, p) : guard_verdict(skb, p);
 	}
 	s->leg = *ref;
 	return handle_hit(skb, p, e, ref);
@@ -68,12 +76,13 @@ int splice_egress(struct __sk_buff *skb)
 		return TC_ACT_OK;
 	p = &s->packet;
 	if (packet_read(skb, p, s, true) != PARSED_TCP)
-		return TC_ACT_OK;
+		return fence_out(skb);
 	if ((skb->mark & ~0xffu) == SPLICE_MARK_ALIGN && (p->flags & (TCP_SYN | TCP_ACK)) == TCP_SYN)
-		return align_syn(skb, p, skb->mark & 0xff);
+		return fence_out(skb) == TC_ACT_OK ? align_syn(skb, p, skb->mark & 0xff)
+						   : TC_ACT_SHOT;
 	ref = bpf_map_lookup_elem(&legs, &p->tuple);
 	e = ref ? entry_of(ref) : NULL;
-	return e ? handle_local(skb, p, s, e, ref) : TC_ACT_OK;
+	return e ? handle_local(skb, p, s, e, ref) : fence_out(skb);
 }
 
 SEC("cgroup/getsockopt")

@@ -159,7 +159,7 @@ export const SnapshotOffset = {
 } as const;
 
 /** struct splice_tunables: size and offsets in bytes. */
-export const TUNABLES_SIZE = 104;
+export const TUNABLES_SIZE = 112;
 export const TunablesOffset = {
   incarnation: 0,
   nextId: 8,
@@ -176,6 +176,7 @@ export const TunablesOffset = {
   debugLevel: 92,
   deferMs: 96,
   pad: 100,
+  answerUntilNs: 104,
 } as const;
 
 /** struct splice_tuple: size and offsets in bytes. */
@@ -246,6 +247,11 @@ export const Counter = {
   standby_yielded: 54,
   deferred: 55,
   defer_expired: 56,
+  fenced_resolution: 57,
+  fenced_announcement: 58,
+  fenced_probe: 59,
+  fenced_unspliced: 60,
+  fenced_sent: 61,
 } as const;
 export type CounterName = keyof typeof Counter;
 

@@ -254,6 +254,8 @@ struct splice_tunables {
 				 * 3 and every packet of a splice */
 	__u32 defer_ms;		/* the last COMMIT of a splice waits for CONFIRM, but no longer; 0: not at all */
 	__u32 pad;
+	__u64 answer_until_ns;	/* ktime until which this node answers for, and sends from, the virtual
+				 * addresses; 0: always, 1: not at all */
 };
 
 enum splice_counter {
@@ -314,6 +316,11 @@ enum splice_counter {
 	SPLICE_CNT_STANDBY_YIELDED,	/* standby entries that gave way to a new splice */
 	SPLICE_CNT_DEFERRED,		/* commits that waited for another node to have the splice */
 	SPLICE_CNT_DEFER_EXPIRED,	/* ... and went on without */
+	SPLICE_CNT_FENCED_RESOLUTION,	/* questions (ARP, ND) for an address that this node has yielded */
+	SPLICE_CNT_FENCED_ANNOUNCEMENT,	/* answers and announcements for one, kept in the host */
+	SPLICE_CNT_FENCED_PROBE,	/* questions of its own in the name of one, asked without a name */
+	SPLICE_CNT_FENCED_UNSPLICED,	/* other packets to one, dropped; splices go on */
+	SPLICE_CNT_FENCED_SENT,		/* other packets of the local stack from one, dropped */
 	SPLICE_CNT_COUNT,
 };
 
