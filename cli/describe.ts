@@ -1,5 +1,11 @@
 // A node's state in words, for somebody who has just been woken up: what is wrong comes first.
-import type { PathStatus, PeerStatus, StatusResult } from '../daemon/control/protocol.js';
+import type {
+  PathStatus,
+  PeerStatus,
+  StatusResult,
+  TakeoverReason,
+  TakeoverStatus,
+} from '../daemon/control/protocol.js';
 import { columns, count, counted, plain, span } from './words.js';
 
 export function describe(s: StatusResult): string[] {
@@ -9,7 +15,8 @@ export function describe(s: StatusResult): string[] {
     ...s.warnings.map((warning) => `  !! ${plain(warning)}`),
     '',
     ...columns([
-      ['role', ROLE_MEANS[s.role]],
+      ['role', `${ROLE_MEANS[s.role]}, for ${span(s.role_for_ms)}`],
+      ['taken', describeTakeover(s.takeover)],
       ['guard', describeGuard(guard)],
       ['serves', describeInterfaces(s.interfaces)],
       ['kernel', `${count(table.live)} splices of at most ${count(table.size)}${full(table)}`],
@@ -32,7 +39,7 @@ export function describe(s: StatusResult): string[] {
     '',
   ];
   if (s.peers.length === 0) return [...lines, 'no peer has been heard'];
-  const header = ['PEER', 'IN SYNC', 'LAG', 'LAST HEARD', 'ITS SPLICES HERE', 'STATE'];
+  const header = ['PEER', 'IN SYNC', 'LAG', 'LAST HEARD', 'ITS SPLICES HERE', 'WIRE', 'STATE'];
   return [...lines, ...columns([header, ...s.peers.map(describePeer)])];
 }
 
@@ -42,6 +49,21 @@ const ROLE_MEANS: Readonly<Record<StatusResult['role'], string>> = {
   fault: 'fault: this node does not take part; see the log of keepalived or ucarp',
   undecided: 'undecided: neither VRRP nor CARP has told yet',
 };
+
+const TAKEOVER_REASONS: Readonly<Record<TakeoverReason, string>> = {
+  address: 'a virtual address came',
+  command: 'splicectl commit',
+  told: 'its script had said so before this start',
+  'taken-back': 'the address stayed here',
+};
+
+function describeTakeover(takeover: TakeoverStatus | null): string {
+  if (takeover === null) return 'none by this node since the daemon started';
+  const { ago_ms, why, entries, refused, epoch, took_ms } = takeover;
+  const but = refused === 0 ? '' : `, ${count(refused)} REFUSED by the kernel (see the log)`;
+  const taken = `${counted(entries, 'splice')} in ${span(took_ms)}${but}`;
+  return `${span(ago_ms)} ago: ${TAKEOVER_REASONS[why] ?? plain(why)}; ${taken}, epoch ${epoch}`;
+}
 
 /** A peer that is behind or silent comes first: nobody could take its part, whatever this node has. */
 function inSync({ in_sync, peers }: StatusResult): string {
@@ -106,6 +128,7 @@ function describePeer(peer: PeerStatus): string[] {
     lag,
     peer.last_heard_ms === null ? 'never' : `${span(peer.last_heard_ms)} ago`,
     count(peer.entries),
+    `${peer.wire_version}`,
     plain(peer.state),
   ];
 }

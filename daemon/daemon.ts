@@ -6,7 +6,8 @@ import type { PeerChange, PeerInfo, SyncEvents } from '../sync/api.js';
 import { Sync } from '../sync/engine.js';
 import { pause, turn } from './breath.js';
 import { loadSettings, type Settings } from './config.js';
-import type { Hello } from './control/protocol.js';
+import type { Hello, Role, TakeoverReason } from './control/protocol.js';
+import { rememberedRole, rememberRole } from './control/role-file.js';
 import { ControlServer } from './control/server.js';
 import { Deferral } from './deferral.js';
 import { DaemonError } from './error.js';
@@ -72,6 +73,7 @@ export class Daemon {
     parts.prober.start();
     sync.start();
     this.caughtUp ||= sync.inSync;
+    this.decideRole(parts);
     this.writeTrack();
     this.log.info(
       {
@@ -184,10 +186,13 @@ export class Daemon {
     const control = await ControlServer.listen({
       path: settings.socketPath,
       hello: () => this.hello(node),
-      handlers: handlers(() => {
-        if (verbs) return verbs;
-        throw new DaemonError('STARTING', 'spliced is starting: try again in a moment');
-      }),
+      handlers: handlers(
+        () => {
+          if (verbs) return verbs;
+          throw new DaemonError('STARTING', 'spliced is starting: try again in a moment');
+        },
+        (role) => this.remember(role),
+      ),
     });
     try {
       checkInterfaces(settings.kernel.interfaces);
@@ -250,7 +255,10 @@ export class Daemon {
         failover: () => this.settings.failover,
         purgeTimeoutMs: () => this.settings.sync.purgeTimeoutMs,
         holdsAddress: () => watch.here.length > 0,
-        roleChanged: () => this.writeTrack(),
+        roleChanged: (role) => {
+          this.remember(role);
+          this.writeTrack();
+        },
       });
       const prober: Prober = new Prober({
         datapath,
@@ -368,6 +376,28 @@ export class Daemon {
     }
   }
 
+  /**
+   * What VRRP or CARP decided before this start: by where the addresses are, and by what its script said
+   * last where that cannot be told from them.
+   */
+  private decideRole(parts: Parts): void {
+    const { ownership, watch } = parts;
+    if (watch.here.length > 0) return; // a takeover is under way
+    const known = this.settings.failover.virtualAddresses.length > 0;
+    const said = rememberedRole(this.settings.socketPath);
+    if (known) ownership.presume(said === 'fault' ? 'fault' : 'backup');
+    else if (said === 'primary') void this.commitWhenCaughtUp(parts, 'told', () => true);
+    else if (said !== undefined) ownership.presume(said);
+  }
+
+  private remember(role: Role): void {
+    try {
+      rememberRole(this.settings.socketPath, role);
+    } catch (error) {
+      this.log.warn((error as Error).message);
+    }
+  }
+
   /** What VRRP has really done. It says so itself by its script, a process or two later. */
   private addressesChanged(here: readonly string[], before: readonly string[]): void {
     const { parts, log } = this;
@@ -376,15 +406,19 @@ export class Daemon {
     if (here.length === 0) {
       if (parts.ownership.role === 'primary') void parts.ownership.setRole('backup');
     } else if (before.length === 0) {
-      void this.commitForAddress(parts);
+      void this.commitWhenCaughtUp(parts, 'address', () => parts.watch.here.length > 0);
     }
   }
 
-  private async commitForAddress({ watch, ownership }: Parts): Promise<void> {
-    const due = (): boolean => !this.stopping && watch.here.length > 0;
+  private async commitWhenCaughtUp(
+    { ownership }: Parts,
+    why: TakeoverReason,
+    holds: () => boolean,
+  ): Promise<void> {
+    const due = (): boolean => !this.stopping && holds();
     // A daemon that has just started waits for what the peers own: the engine bounds that time.
     while (due() && !this.caughtUp) await pause(CAUGHT_UP_LOOK_MS);
-    if (due()) await ownership.commit();
+    if (due()) await ownership.commit(why);
   }
 }
 

@@ -4,7 +4,7 @@ import type { Datapath } from '../kernel/datapath.js';
 import type { SyncEngine } from '../sync/api.js';
 import { sumSteps } from './breath.js';
 import type { FailoverSettings } from './config.js';
-import type { CommitResult, Role } from './control/protocol.js';
+import type { CommitResult, Role, TakeoverReason } from './control/protocol.js';
 import { DaemonError } from './error.js';
 import type { Follower } from './follower.js';
 import type { Guard } from './guard.js';
@@ -33,12 +33,13 @@ export interface OwnershipParts {
   readonly purgeTimeoutMs: () => number;
   /** A virtual address stands on this node. */
   readonly holdsAddress: () => boolean;
-  readonly roleChanged: () => void;
+  readonly roleChanged: (role: Role) => void;
 }
 
 export class Ownership {
   readonly counters = { given_up: 0, reclaims: 0, shortened: 0 };
   private currentRole: Role | 'undecided' = 'undecided';
+  private roleAt = performance.now();
   private last: Promise<unknown> = Promise.resolve();
   private takenOver: NodeJS.Timeout | undefined;
   private aged = false;
@@ -50,6 +51,11 @@ export class Ownership {
 
   get role(): Role | 'undecided' {
     return this.currentRole;
+  }
+
+  /** How long it has been that. */
+  get roleForMs(): number {
+    return Math.round(performance.now() - this.roleAt);
   }
 
   /** At the start nobody has said who owns: nothing may be answered by a reset before. */
@@ -84,6 +90,14 @@ export class Ownership {
     await this.setRole(role);
   }
 
+  /**
+   * At the start, with no script to come: what is known is not an event, and changes nothing but what
+   * this node says of itself.
+   */
+  presume(role: Role): void {
+    if (this.currentRole === 'undecided') this.take(role);
+  }
+
   async setRole(role: Role): Promise<void> {
     this.take(role);
     if (role === 'primary') {
@@ -96,11 +110,11 @@ export class Ownership {
   }
 
   /** External cache into the kernel; this node is primary from now on. One at a time. */
-  commit(nodeName?: string): Promise<CommitResult> {
+  commit(why: TakeoverReason, nodeName?: string): Promise<CommitResult> {
     const run = this.last.then(() => {
       const peer = nodeName === undefined ? undefined : this.peer(nodeName);
       this.take('primary');
-      return this.parts.takeover.run(peer);
+      return this.parts.takeover.run(why, peer);
     });
     this.last = run.catch(() => {});
     return run;
@@ -145,7 +159,7 @@ export class Ownership {
     this.reclaimMs = Math.min(2 * this.reclaimMs, RECLAIM_MS_MAX);
     this.counters.reclaims++;
     this.parts.log.warn('the address is still here: taking the flows back');
-    await this.commit();
+    await this.commit('taken-back');
   }
 
   private take(role: Role): void {
@@ -154,8 +168,9 @@ export class Ownership {
     if (role === this.currentRole) return;
     this.parts.log.info({ from: this.currentRole, to: role }, 'role');
     this.currentRole = role;
+    this.roleAt = performance.now();
     this.aged = false;
-    this.parts.roleChanged();
+    this.parts.roleChanged(role);
   }
 
   /**

@@ -48,13 +48,16 @@ export class Report {
   constructor(private readonly parts: ReportParts) {}
 
   async status(): Promise<StatusResult> {
-    const { settings, node, datapath, sync, follower, ownership, guard, handover } = this.parts;
+    const { settings, node, datapath, sync, follower, ownership, takeover, guard, handover } =
+      this.parts;
     const { nodeName, hashLimit, failover } = settings();
     const live = await sumSteps(datapath.table.counting());
     return {
       node: nodeName,
       id: node,
       role: ownership.role,
+      role_for_ms: ownership.roleForMs,
+      takeover: takeover.last,
       mode: sync.mode,
       epoch: sync.epoch,
       in_sync: sync.inSync,
@@ -201,6 +204,7 @@ function peerStatus(peer: PeerInfo): PeerStatus {
     name: peer.name,
     id: peer.node,
     mode: peer.mode,
+    wire_version: peer.version,
     in_sync: peer.alive && peer.inSync && peer.holdsAll,
     state: peerState(peer),
     unacknowledged: peer.unacknowledged,

@@ -7,7 +7,7 @@
 // The steps are methods, in this order, each with its own file where it is more than a call.
 import type { CommitParts } from './commit.js';
 import { commit } from './commit.js';
-import type { CommitResult } from './control/protocol.js';
+import type { CommitResult, TakeoverReason, TakeoverStatus } from './control/protocol.js';
 import type { Follower } from './follower.js';
 import type { Guard } from './guard.js';
 import type { Log } from './log.js';
@@ -23,10 +23,19 @@ export interface TakeoverParts extends CommitParts {
 export class Takeover {
   readonly counters = { commits: 0, committed: 0 };
 
+  private done: { at: number; status: Omit<TakeoverStatus, 'ago_ms'> } | undefined;
+
   constructor(private readonly parts: TakeoverParts) {}
 
+  /** null: none since this start. */
+  get last(): TakeoverStatus | null {
+    if (!this.done) return null;
+    const { at, status } = this.done;
+    return { ago_ms: Math.round(performance.now() - at), ...status };
+  }
+
   /** Not while another one is under way. @param peer node id: commit only what this peer owns */
-  async run(peer: number | undefined): Promise<CommitResult> {
+  async run(why: TakeoverReason, peer?: number): Promise<CommitResult> {
     const began = performance.now();
     this.hold();
     let taken: Awaited<ReturnType<typeof commit>>;
@@ -38,7 +47,7 @@ export class Takeover {
     }
     const took_ms = Math.round((performance.now() - began) * 10) / 10;
     const result = { ...taken, epoch: this.parts.sync.epoch, took_ms };
-    this.tell(result);
+    this.tell(why, result);
     return result;
   }
 
@@ -59,10 +68,14 @@ export class Takeover {
     this.parts.guard.release();
   }
 
-  private tell(result: CommitResult): void {
+  private tell(why: TakeoverReason, result: CommitResult): void {
     const { log } = this.parts;
+    const { committed, epoch, took_ms } = result;
+    const refused = Object.values(result.refused).reduce((sum, n) => sum + n, 0);
+    const status = { why, entries: committed, refused, epoch, took_ms };
+    this.done = { at: performance.now(), status };
     if (Object.keys(result.refused).length > 0)
-      log.warn(result, 'commit: the kernel refused records');
-    else log.info(result, 'commit');
+      log.warn({ why, ...result }, 'commit: the kernel refused records');
+    else log.info({ why, ...result }, 'commit');
   }
 }

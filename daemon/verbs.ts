@@ -3,7 +3,7 @@ import type { Datapath } from '../kernel/datapath.js';
 import { COUNTED_SIZE } from '../kernel/record/counted.js';
 import type { SyncEngine } from '../sync/api.js';
 import { Breath, sumSteps } from './breath.js';
-import type { CacheName, StatusResult } from './control/protocol.js';
+import type { CacheName, Role, StatusResult } from './control/protocol.js';
 import type { Handlers } from './control/server.js';
 import { DaemonError } from './error.js';
 import type { Follower } from './follower.js';
@@ -25,10 +25,10 @@ export interface VerbParts {
   readonly stop: () => void;
 }
 
-/** `get` throws while the daemon is still starting. */
-export function handlers(get: () => VerbParts): Handlers {
+/** `get` throws while the daemon is still starting; `remember` keeps what it will want to know then. */
+export function handlers(get: () => VerbParts, remember: (role: Role) => void): Handlers {
   return {
-    commit: async ({ node }) => get().ownership.commit(node),
+    commit: async ({ node }) => get().ownership.commit('command', node),
     flush: async ({ cache }) => {
       const { sync } = get();
       const before = { internal: sync.internal.size, external: externalSize(sync) };
@@ -89,6 +89,7 @@ export function handlers(get: () => VerbParts): Handlers {
       return { shortened: await sumSteps(datapath.table.shortening(purgeTimeoutMs())) };
     },
     role: async ({ role }) => {
+      remember(role);
       await get().ownership.told(role);
       return {};
     },

@@ -127,6 +127,8 @@ export interface PeerInfo {
   readonly name: string;
   /** Of synchronisation: FTFW, NOTRACK, ALARM, or what a later version may have. */
   readonly mode: string;
+  /** The highest of the wire that it speaks. */
+  readonly version: number;
   readonly incarnation: bigint;
   /** Heard within deadAfterMs. */
   readonly alive: boolean;

@@ -138,6 +138,7 @@ export class Peer {
       node: this.node,
       name: this.name,
       mode: this.mode,
+      version: this.versions.highest,
       incarnation: BigInt(this.incarnation),
       alive: this.alive,
       inSync: this.inSync,

@@ -1,8 +1,11 @@
 // The daemon itself, and who holds the addresses.
 import * as Args from '@oclif/core/args';
+import { ControlError } from '../../daemon/control/error.js';
 import { ROLES, type Role } from '../../daemon/control/protocol.js';
+import { rememberRole } from '../../daemon/control/role-file.js';
 import { Splicectl } from '../base.js';
 import { writeLine } from '../output.js';
+import { socketPath } from '../socket.js';
 import { plain, span } from '../words.js';
 
 export class Stop extends Splicectl {
@@ -23,8 +26,15 @@ export class SetRole extends Splicectl {
 
   async run(): Promise<void> {
     const { args, flags } = await this.parse(SetRole);
-    await this.ask(flags, 'role', { role: args.role as Role });
-    await writeLine(`this node is ${args.role}`);
+    const role = args.role as Role;
+    try {
+      await this.ask(flags, 'role', { role });
+    } catch (error) {
+      if (!(error instanceof ControlError) || error.code !== 'no_daemon') throw error;
+      rememberRole(socketPath(flags), role);
+      throw new ControlError('no_daemon', `${error.message}; it will know when it starts`);
+    }
+    await writeLine(`this node is ${role}`);
   }
 }
 

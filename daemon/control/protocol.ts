@@ -48,6 +48,8 @@ export interface PeerStatus {
   readonly id: number;
   /** Of synchronisation, as it says. */
   readonly mode: string;
+  /** The highest version of the wire that it speaks. */
+  readonly wire_version: number;
   /** It holds all that this node owns, and this node all that it owns. */
   readonly in_sync: boolean;
   /** One or two words of the sync mode: "bulk under way", "silent", ... */
@@ -60,6 +62,26 @@ export interface PeerStatus {
   readonly last_heard_ms: number | null;
   /** Entries of the external cache that it owns. */
   readonly entries: number;
+}
+
+/** Why a takeover began. */
+export const TAKEOVER_REASONS = [
+  'address', // a virtual address came to this node
+  'command', // splicectl commit: a script, or an operator
+  'told', // a script had said so before the daemon started
+  'taken-back', // a peer had taken flows, and the address stayed here
+] as const;
+export type TakeoverReason = (typeof TAKEOVER_REASONS)[number];
+
+/** The last takeover of this node. */
+export interface TakeoverStatus {
+  readonly ago_ms: number;
+  readonly why: TakeoverReason;
+  readonly entries: number;
+  /** Entries that the kernel refused. */
+  readonly refused: number;
+  readonly epoch: number;
+  readonly took_ms: number;
 }
 
 /** One of the links between the nodes, as this node sends by it. */
@@ -97,6 +119,10 @@ export interface StatusResult {
   readonly node: string;
   readonly id: number;
   readonly role: Role | 'undecided';
+  /** It has been that for so long. */
+  readonly role_for_ms: number;
+  /** null: none since this start. */
+  readonly takeover: TakeoverStatus | null;
   /** Of synchronisation: FTFW, NOTRACK or ALARM. */
   readonly mode: string;
   readonly epoch: number;

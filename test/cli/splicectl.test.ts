@@ -56,6 +56,15 @@ const STATUS: StatusResult = {
   node: 'lb-a',
   id: 1,
   role: 'primary',
+  role_for_ms: 200_000,
+  takeover: {
+    ago_ms: 200_000,
+    why: 'address',
+    entries: 1204,
+    refused: 0,
+    epoch: 4,
+    took_ms: 12.5,
+  },
   mode: 'FTFW',
   epoch: 4,
   in_sync: true,
@@ -79,6 +88,7 @@ const STATUS: StatusResult = {
       name: 'lb-b',
       id: 2,
       mode: 'FTFW',
+      wire_version: 2,
       in_sync: true,
       state: 'in sync',
       unacknowledged: 0,
@@ -95,7 +105,8 @@ words('status of a healthy primary', () => {
     describe(STATUS).join('\n'),
     `lb-a: PRIMARY, epoch 4, in sync
 
-role    primary: this node serves the virtual addresses
+role    primary: this node serves the virtual addresses, for 3 m 20 s
+taken   3 m 20 s ago: a virtual address came; 1,204 splices in 13 ms, epoch 4
 guard   off; 17 packets held back so far
 serves  eth0, eth1
 kernel  1,204 splices of at most 131,072 (0 %)
@@ -105,8 +116,8 @@ link    multicast eth2 in use, udp eth3 good; sealed by key 2
 events  none lost
 daemon  up 2 h 5 m
 
-PEER  IN SYNC  LAG   LAST HEARD  ITS SPLICES HERE  STATE
-lb-b  yes      none  130 ms ago  0                 in sync`,
+PEER  IN SYNC  LAG   LAST HEARD  ITS SPLICES HERE  WIRE  STATE
+lb-b  yes      none  130 ms ago  0                 2     in sync`,
   );
 });
 

@@ -117,8 +117,8 @@ else {
       ask('a', '-s'),
       ask('a', 'stats', 'kernel', '--json'),
     ]);
-    assert.match(text, /^b: UNDECIDED, epoch \d+, in sync\n/);
-    assert.match(text, /\na +yes +none +\d+.* ago +30 /);
+    assert.match(text, /^b: BACKUP, epoch \d+, in sync\n/);
+    assert.match(text, /\na +yes +none +\d+.* ago +30 +2 /);
     const status = JSON.parse(json) as { external: { entries: number }; peers: { name: string }[] };
     assert.equal([status.external.entries, status.peers[0]?.name], [30, 'a']);
     for (const section of ['network', 'cache', 'runtime', 'link', 'queue', 'kernel']) {
@@ -147,7 +147,7 @@ else {
     assert.equal([peer.name, peer.outcome, peer.records], ['b', 'repaired', 30]);
     assert.is(peer.repaired, peer.differed);
     assert.is(rows(await ask('b', '-e')).length, 30);
-    assert.match(await ask('b', 'status'), /^b: UNDECIDED, epoch \d+, in sync\n/);
+    assert.match(await ask('b', 'status'), /^b: BACKUP, epoch \d+, in sync\n/);
   });
 
   test('-R, -n, -B and -t are done and say what they did', async () => {
@@ -205,6 +205,35 @@ else {
     const { status, err } = await splicectl('status', '-S', pair.a.socket);
     assert.is(status, 2);
     assert.match(err, 'no spliced answers');
+  });
+
+  test('a role that no daemon hears is known to the next one, and outlives a restart', async () => {
+    const untold = async (role: string): Promise<void> => {
+      const { status, err } = await splicectl('role', role, '-S', pair.a.socket);
+      assert.is(status, 2);
+      assert.match(err, 'it will know when it starts');
+    };
+    const starts = async (): Promise<void> => {
+      pair.a.start();
+      await pair.a.serves();
+    };
+    const becomes = (role: string): Promise<void> =>
+      pair.until(role, async () => (await pair.a.status())?.role === role);
+    await untold('fault');
+    await starts();
+    await becomes('fault');
+    await ask('a', '-k');
+    await pair.until('its end', async () => (await pair.a.status()) === undefined);
+    // where no address tells, the script's word is all there is
+    pair.a.configure((text) => text.replaceAll(/^ *VirtualAddress.*$/gm, ''));
+    await untold('primary');
+    await starts();
+    await becomes('primary');
+    await pair.until('the takeover', async () => (await pair.a.status())?.takeover?.why === 'told');
+    await pair.a.signal('SIGKILL', true);
+    await starts();
+    await becomes('primary');
+    assert.match(await ask('a', 'status'), 'its script had said so before this start; 0 splices');
   });
 }
 verbs.run();
