@@ -77,11 +77,29 @@ export interface SyncEvents {
    * one live peer of the same mode at least; or there is none, and nothing to wait for.
    */
   replicated?(records: Uint8Array): void;
+  /**
+   * A peer that has the addresses asks this node to take over before they move, or has let go of them.
+   * `answer` is to be called once: the peer waits for it.
+   */
+  offered?(peer: PeerInfo, what: OfferWhat, answer: (taken: OfferTaken) => void): void;
   /** DisableInternalCache: the kernel's table, in chunks of n × 152 bytes, as Table.dump() gives it. */
   readKernel?(): Iterable<Uint8Array>;
   /** A fallback or a loss, said in one sentence. Repeated at most once a second for each code. */
   notice(code: NoticeCode, message: string): void;
 }
+
+/** First the splices, while this node has the addresses; then those, when it has let them go. */
+export type OfferWhat = 'splices' | 'addresses';
+
+/** Why a peer does not take over what it was offered. */
+export type OfferRefusal = 'failed' | 'busy' | 'not-in-sync' | 'fault' | 'has-address';
+
+export type OfferTaken =
+  | { readonly outcome: 'taken'; readonly entries: number; readonly epoch: number }
+  | { readonly outcome: 'refused'; readonly why: OfferRefusal };
+
+/** `no-answer`: it lives, and does not know what an offer is (an earlier version). */
+export type OfferAnswer = OfferTaken | { readonly outcome: 'no-answer' | 'dead' };
 
 export type PeerChange = 'new' | 'restarted' | 'alive' | 'dead' | 'in-sync' | 'out-of-sync';
 
@@ -238,6 +256,13 @@ export interface SyncEngine {
    * minute, as a rule within some milliseconds.
    */
   verify(repair: boolean, done: (peers: VerifiedPeer[]) => void): void;
+
+  /**
+   * Ask a peer to take over what this node has. `done` is called once: when its kernel has all that this
+   * node owns, or when it has the addresses; or with why that will not be.
+   * @returns ends it without an answer
+   */
+  offer(node: number, what: OfferWhat, done: (answer: OfferAnswer) => void): () => void;
 
   peers(): PeerInfo[];
   /** The preferred one first. */

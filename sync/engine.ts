@@ -5,6 +5,8 @@
  */
 import type {
   NoticeCode,
+  OfferAnswer,
+  OfferWhat,
   PathInfo,
   PeerInfo,
   SyncEngine,
@@ -21,6 +23,7 @@ import type { Identity } from './identity.js';
 import { Inbox } from './inbox.js';
 import { Members } from './members.js';
 import { findMode, type Mode } from './modes.js';
+import { Offer } from './offer.js';
 import { withDefaults } from './options.js';
 import { Outbox } from './outbox.js';
 import { Ownership } from './ownership.js';
@@ -52,6 +55,7 @@ export class Sync implements SyncEngine {
   readonly #deferred: Deferred | undefined;
   readonly #compare: Compare;
   readonly #verify: Verify;
+  readonly #offer: Offer;
   readonly #inbox: Inbox;
   readonly #resync = { inserted: 0, updated: 0 };
   readonly #noticedAt = new Map<NoticeCode, number>();
@@ -192,6 +196,16 @@ export class Sync implements SyncEngine {
       busy: () => this.#ownership.resyncing || this.#flushed,
       notice: (code, message) => this.#notice(code, message),
     });
+    this.#offer = new Offer({
+      clock: options.clock,
+      random: options.random,
+      outbox: this.#outbox,
+      info: (peer) => this.#info(peer),
+      offered: (peer, what, answer) => {
+        if (options.events.offered) options.events.offered(peer, what, answer);
+        else answer({ outcome: 'refused', why: 'busy' });
+      },
+    });
     this.#inbox = new Inbox({
       node: options.node,
       reading: {
@@ -205,6 +219,7 @@ export class Sync implements SyncEngine {
       bulk: this.#bulk,
       compare: this.#compare,
       verify: this.#verify,
+      offer: this.#offer,
       incarnation: () => this.#incarnation,
       knownAs: (incarnation, peer) => this.#knownAs(incarnation, peer),
       twin: () => this.#twin(),
@@ -236,6 +251,7 @@ export class Sync implements SyncEngine {
     this.#stopped = true;
     this.#outbox.flush();
     this.#verify.stop();
+    this.#offer.stop();
     this.#compare.stop();
     this.#bulk.stop();
     this.#mode.stop();
@@ -326,11 +342,15 @@ export class Sync implements SyncEngine {
     else this.#verify.ask(repair, done);
   }
 
+  offer(node: number, what: OfferWhat, done: (answer: OfferAnswer) => void): () => void {
+    const peer = this.#members.byNode.get(node);
+    if (peer && !this.#stopped) return this.#offer.make(peer, what, done);
+    done({ outcome: 'dead' });
+    return () => {};
+  }
+
   peers(): PeerInfo[] {
-    const now = this.#options.clock.now();
-    return [...this.#members.byNode.values()].map((peer) =>
-      peer.info(now, this.#owedTo(peer), this.#mode.lag(peer)),
-    );
+    return [...this.#members.byNode.values()].map((peer) => this.#info(peer));
   }
 
   unacknowledged(): number {
@@ -376,9 +396,14 @@ export class Sync implements SyncEngine {
         ...this.#paths.counts,
         ...this.#verify.counts,
         ...this.#compare.counts,
+        ...this.#offer.counts,
       },
       ownership: { ...this.#commit.counts, ...this.#ownership.counts, epoch: this.epoch },
     };
+  }
+
+  #info(peer: Peer): PeerInfo {
+    return peer.info(this.#options.clock.now(), this.#owedTo(peer), this.#mode.lag(peer));
   }
 
   /** A peer knows an incarnation of ours: a higher one means that the clock has gone back since. */

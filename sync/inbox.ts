@@ -10,6 +10,7 @@ import { counts } from './counts.js';
 import { MODE_UNSAID } from './hello.js';
 import type { Members } from './members.js';
 import type { Mode } from './modes.js';
+import type { Offer } from './offer.js';
 import type { Ownership } from './ownership.js';
 import type { Paths } from './paths.js';
 import type { Peer } from './peer.js';
@@ -41,6 +42,7 @@ export interface InboxHost {
   readonly bulk: Bulk;
   readonly compare: Compare;
   readonly verify: Verify;
+  readonly offer: Offer;
   incarnation(): number;
   /** A peer knows this node under a later incarnation than its own. */
   knownAs(incarnation: number, peer: Peer): void;
@@ -126,6 +128,8 @@ export class Inbox {
     const meant = header.receiverIncarnation;
     if (meant !== 0 && meant !== incarnation()) return 'other_start';
     if (header.type === Type.REPORT) return mode.report(peer, datagram);
+    if (header.type === Type.OFFER) return this.#host.offer.heard(peer, datagram);
+    if (header.type === Type.TAKEN) return this.#host.offer.answered(peer, datagram);
     if (header.type === Type.VERDICT) verify.verdict(peer, datagram);
     else bulk.wanted(header.ack);
     return undefined;

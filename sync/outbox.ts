@@ -81,6 +81,8 @@ export class Outbox {
     'tx_report',
     'tx_request',
     'tx_verdict',
+    'tx_offer',
+    'tx_taken',
     'tx_refused',
     'tx_version_1',
     'tx_version_2',
@@ -213,6 +215,8 @@ export class Outbox {
     if (type === Type.HELLO) this.counts.tx_hello++;
     else if (type === Type.REPORT) this.counts.tx_report++;
     else if (type === Type.VERDICT) this.counts.tx_verdict++;
+    else if (type === Type.OFFER) this.counts.tx_offer++;
+    else if (type === Type.TAKEN) this.counts.tx_taken++;
     else this.counts.tx_request++;
     const version = type === Type.HELLO ? HELLO_VERSION : this.#sender.version();
     this.#send(this.#control, { ...fields, type, version }, path);

@@ -57,6 +57,10 @@ export const Segment = {
   BUCKET_END: 18,
   /** VERDICT: the round, and what came of comparing some buckets. */
   COMPARED: 19,
+  /** OFFER: a number that its answers bear, and what is offered. */
+  OFFER: 24,
+  /** TAKEN: that number, how far it is, epoch, entries. */
+  TAKEN: 25,
 } as const;
 
 /** Inside a GONE item: the claim under which the splice has ended. */
@@ -96,6 +100,30 @@ export const Verdict = {
   UNSURE: 2,
   /** It differs since there was no room. */
   FULL: 3,
+} as const;
+
+/** Inside an OFFER item, after its number. */
+export const OFFER_WHAT = 4;
+const OFFER_SIZE = 8;
+/** What is offered. */
+export const Offered = { splices: 0, addresses: 1 } as const;
+
+/** Inside a TAKEN item, after the number of the OFFER. */
+export const TAKEN_OUTCOME = 4;
+export const TAKEN_WHY = 5;
+export const TAKEN_EPOCH = 8;
+export const TAKEN_ENTRIES = 12;
+export const TAKEN_SIZE = 16;
+
+export const TakenOutcome = { UNDER_WAY: 0, TAKEN: 1, REFUSED: 2 } as const;
+
+/** Why an OFFER is refused. */
+export const Refusal = {
+  failed: 1, // it was tried, and did not succeed
+  busy: 2, // another one is under way, or it stops
+  'not-in-sync': 3,
+  fault: 4, // its failover manager says that it must not be active
+  'has-address': 5, // it has a virtual address already
 } as const;
 
 const wholeNumbers = ({ view }: Datagram, at: number) =>
@@ -175,6 +203,19 @@ export const RULES: Readonly<Record<number, SegmentRule>> = {
       bytes[at + COMPARED_VERDICT] > Verdict.FULL
         ? 'range'
         : checkBuckets(view, at + ROUND_BUCKETS),
+  },
+  [Segment.OFFER]: {
+    size: OFFER_SIZE,
+    within: [Type.OFFER],
+    since: 2,
+    check: ({ bytes }, at) => (bytes[at + OFFER_WHAT] > Offered.addresses ? 'range' : undefined),
+  },
+  [Segment.TAKEN]: {
+    size: TAKEN_SIZE,
+    within: [Type.TAKEN],
+    since: 2,
+    check: ({ bytes }, at) =>
+      bytes[at + TAKEN_OUTCOME] > TakenOutcome.REFUSED ? 'range' : undefined,
   },
   [Segment.RECORD6]: { size: RECORD6_SIZE, within: [Type.DATA], since: 2, check: checkCompact },
 };

@@ -10,7 +10,7 @@ import {
   State,
 } from '../../kernel/record/layout.js';
 import { newRecord, nodeId, RecordView } from '../../kernel/record/record.js';
-import type { NoticeCode, PeerChange, SyncOptions } from '../../sync/api.js';
+import type { NoticeCode, PeerChange, SyncEvents, SyncOptions } from '../../sync/api.js';
 import type { Cache } from '../../sync/cache.js';
 import { Sync } from '../../sync/engine.js';
 import type { Clock, Link } from '../../sync/ports.js';
@@ -91,8 +91,8 @@ export class World {
     return holds();
   }
 
-  node(name: string, options: NodeOptions = {}): Node {
-    const node = new Node(this, name, options);
+  node(name: string, options: NodeOptions = {}, offered?: SyncEvents['offered']): Node {
+    const node = new Node(this, name, options, offered);
     this.nodes.push(node);
     return node;
   }
@@ -140,6 +140,8 @@ export class Node {
     readonly world: World,
     readonly name: string,
     options: NodeOptions,
+    /** What it does when a peer offers its addresses. */
+    readonly offered?: SyncEvents['offered'],
   ) {
     this.id = nodeId(name);
     this.options = options;
@@ -273,6 +275,7 @@ export class Node {
         peerChanged: (_, change) => this.changes.push(change),
         epochChanged: () => {},
         notice: (code) => this.notices.push(code),
+        ...(this.offered && { offered: this.offered }),
       },
       ...options,
     });
