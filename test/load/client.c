@@ -108,12 +108,18 @@ static void end_flow(struct flow *flow)
 	finish(flow);
 }
 
+/* Such a flow comes to its end by itself. */
+static bool finite(const struct group *group)
+{
+	return group->bytes > 0 && group->kind <= BOTH;
+}
+
 static bool finite_done(const struct flow *flow)
 {
 	const struct group *group = flow->group;
 	bool receives = group->kind == DOWNLOAD || group->kind == BOTH;
 
-	return group->bytes > 0 && group->kind <= BOTH && flow->sent == flow->to_send &&
+	return finite(group) && flow->sent == flow->to_send &&
 	       (!receives || flow->received >= group->bytes);
 }
 
@@ -132,7 +138,7 @@ static void talk(struct flow *flow, int64_t now)
 		flow_wait(flow, now);
 	if (group->kind == UPLOAD || group->kind == BOTH)
 		flow->to_send = group->bytes ? group->bytes : FOREVER;
-	if (group->ending)
+	if (group->ending && !finite(group))
 		end_flow(flow);
 	else
 		flow_send(flow);
@@ -253,6 +259,8 @@ static void end_some(struct group *group)
 {
 	int turn = 0;
 
+	if (finite(group))
+		return;
 	while (group->next_end < group->count && turn < WORK_A_TURN && group->closing < CLOSING_MAX) {
 		struct flow *flow = group->slots[group->next_end++];
 
@@ -300,7 +308,7 @@ int64_t client_work(int64_t now)
 		setting_up |= group->setting_up > 0;
 		if ((group->kind == PING && group->every > 0 && group->alive > 0) ||
 		    (group->next_open < group->count && !group->ending) ||
-		    (group->ending && group->next_end < group->count))
+		    (group->ending && !finite(group) && group->next_end < group->count))
 			wait = 1;
 	}
 	if (setting_up) {

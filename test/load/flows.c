@@ -28,6 +28,7 @@
  *     second of each stream (0: as fast as it goes); the sender has data to send all the time. `bytes`
  *     0, the default: until the end is commanded.
  *   end NAME    half-closes its flows (client only), a few at a time    {"ending":NAME}
+ *     Opens none any more. Those that have a length (`bytes`) are let come to it.
  *   mark        stalls are counted anew from now on                     {"marked":AT}
  *   count       what has become of the flows, without stalls: cheap     {"at":AT,"mark":AT,"groups":[G...]}
  *   report      the same with stalls
@@ -47,9 +48,9 @@
  * echo. So downloads and pings are told of by the client, uploads by the server. It counts flows that
  * wait still (`waiting`), too. `stalls` lists them when they are no more than 4096.
  *
- * Unasked, the first 1000 losses: {"lost":CAUSE,"group","key","made","address","port","sent","received",
- * "at"}, with this end's address and port; by the key the ends' lines belong together. At the start:
- * {"ready":true}. What cannot be done at all ends the process with a sentence on standard error.
+ * Unasked, the first 1000 losses: {"lost":CAUSE,"group","kind","key","made","sent","received","at",
+ * "here":{"address","port"},"to":{"address","port"}}: this end, and where the client has connected to; by
+ * the key the ends' lines belong together. At the start: {"ready":true}. What cannot be done at all ends the process with a sentence on standard error.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>

@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { broken, compileFlows, type FlowOptions, Flows, type GroupReport } from './flows.js';
+import { compileProbe, type Gap, Probe } from './probe.js';
 
 const WAIT_MS = 10_000;
 const STALL_MS = 150;
@@ -145,7 +146,8 @@ flows('a reset is counted and told with the address of the flow', async () => {
   const told = client.losses.filter((loss) => loss.group === 'reset');
   assert.is(told.length, 1);
   assert.is(told[0].lost, 'ECONNRESET');
-  assert.equal([told[0].address, told[0].port], [HOST, port]);
+  assert.equal(told[0].here, { address: HOST, port });
+  assert.equal(told[0].to, { address: HOST, port: RELAY.port });
   await client.finish('reset', WAIT_MS);
 });
 
@@ -193,6 +195,24 @@ flows('what nobody listens to has not been made', async () => {
   const group = await open('nobody', {}, { host: HOST, port: 1 });
   assert.equal(group.not_made_by, { ECONNREFUSED: 3 });
   assert.is(group.opened, 0);
+});
+
+flows('the probe has answers on a connection of its own', async () => {
+  const program = compileProbe(join(dir, 'probe'));
+  const start = ([file, ...args]: string[]): ChildProcess => spawn(file, args, { stdio: 'pipe' });
+  // An address that nothing else sends from.
+  const from = HOST.replace('127.77', '127.78');
+  const probe = await Probe.open(start, [program, from, SERVER.host, `${SERVER.port}`]);
+  try {
+    await probe.mark();
+    let report: Gap;
+    do report = await probe.report();
+    while (report.answered < 50);
+    assert.ok(report.gap_ms > 0 && report.to > report.from);
+    assert.not(report.reset);
+  } finally {
+    await probe.stop();
+  }
 });
 
 flows.run();

@@ -1,15 +1,11 @@
 // SPDX-License-Identifier: MIT
 /** Drives the load program of many long-lived flows: what it does, and what it says, stands in flows.c. */
 import type { ChildProcess } from 'node:child_process';
-import { createInterface } from 'node:readline';
-import { fileURLToPath } from 'node:url';
-import { command, LabError } from '../lab/lab.js';
+import { LabError } from '../lab/lab.js';
 import { PATIENCE } from '../support/patience.js';
-import { within } from '../support/within.js';
+import { compile, Program, type Spawn } from './program.js';
 
 const SOURCES = ['flows.c', 'flow.c', 'client.c', 'server.c', 'report.c'];
-/** Of 100,000 flows a report is ready in a tenth of a second; the machine may be busy. */
-const ANSWER_MS = 20_000;
 const LOOK_MS = 50;
 
 export type FlowKind = 'download' | 'upload' | 'both' | 'ping' | 'idle';
@@ -61,13 +57,23 @@ export interface GroupReport extends GroupCount {
 export interface Loss {
   lost: string;
   group: string;
+  kind: FlowKind;
+  /** The same at both ends. */
   key: string;
+  /** After the answer. */
   made: boolean;
-  address: string;
-  port: number;
   sent: number;
   received: number;
+  /** Milliseconds of CLOCK_MONOTONIC. */
   at: number;
+  here?: Endpoint;
+  /** At a client. */
+  to?: Endpoint;
+}
+
+interface Endpoint {
+  address: string;
+  port: number;
 }
 
 interface Answer<G> {
@@ -78,9 +84,7 @@ interface Answer<G> {
 
 /** Compiles the program. @param output the file to make */
 export function compileFlows(output: string): string {
-  const sources = SOURCES.map((name) => fileURLToPath(new URL(name, import.meta.url)));
-  command('clang', ['-O2', '-Wall', '-Wextra', '-Werror', '-o', output, ...sources]);
-  return output;
+  return compile(SOURCES, output);
 }
 
 /** All flows that were broken after they had been made. */
@@ -94,68 +98,32 @@ export class Flows {
   readonly losses: Loss[] = [];
   /** Called for each of them. */
   onLoss: ((loss: Loss) => void) | undefined;
-  readonly #waiting: { resolve(answer: unknown): void; reject(error: Error): void }[] = [];
-  readonly #ready: Promise<unknown>;
-  #said = '';
+  readonly #program: Program;
 
-  /** @param spawn starts it with standard input, output and error as pipes, wherever that may be */
-  static serve(
-    spawn: (argv: string[]) => ChildProcess,
-    program: string,
-    endpoints: readonly string[],
-  ): Promise<Flows> {
+  static serve(spawn: Spawn, program: string, endpoints: readonly string[]): Promise<Flows> {
     return Flows.#begin(spawn([program, 'serve', ...endpoints]));
   }
 
-  static run(spawn: (argv: string[]) => ChildProcess, program: string): Promise<Flows> {
+  static run(spawn: Spawn, program: string): Promise<Flows> {
     return Flows.#begin(spawn([program, 'run']));
   }
 
   static async #begin(child: ChildProcess): Promise<Flows> {
-    const flows = new Flows(child);
-    await within(ANSWER_MS, 'the load program', flows.#ready);
+    const flows = new Flows(new Program('the load program', child, 'lost'));
+    await flows.#program.ready();
     return flows;
   }
 
-  private constructor(readonly child: ChildProcess) {
-    this.#ready = this.#answer();
-    child.stdin?.on('error', () => {}); // 'exit' tells
-    child.on('error', (error) => this.#fail(error.message));
-    child.on('close', (status) => this.#fail(`ended with status ${status}: ${this.#said.trim()}`));
-    child.stderr?.on('data', (piece) => {
-      this.#said += piece;
-    });
-    if (child.stdout) createInterface(child.stdout).on('line', (line) => this.#take(line));
+  private constructor(program: Program) {
+    this.#program = program;
+    program.onUnasked = (said) => {
+      this.losses.push(said as Loss);
+      this.onLoss?.(said as Loss);
+    };
   }
 
-  #answer(): Promise<unknown> {
-    return new Promise((resolve, reject) => this.#waiting.push({ resolve, reject }));
-  }
-
-  #fail(why: string): void {
-    for (const { reject } of this.#waiting.splice(0)) {
-      reject(new LabError('ENDED_EARLY', `the load program: ${why}`));
-    }
-  }
-
-  #take(line: string): void {
-    const said = JSON.parse(line);
-    if ('lost' in said) {
-      this.losses.push(said);
-      this.onLoss?.(said);
-      return;
-    }
-    this.#waiting.shift()?.resolve(said);
-  }
-
-  async #ask<T>(line: string): Promise<T> {
-    const { exitCode, signalCode } = this.child;
-    if (exitCode !== null || signalCode !== null) {
-      throw new LabError('ENDED_EARLY', `the load program has ended: ${this.#said.trim()}`);
-    }
-    const answered = this.#answer();
-    this.child.stdin?.write(`${line}\n`);
-    return (await within(ANSWER_MS, `the load program's answer to '${line}'`, answered)) as T;
+  get child(): ChildProcess {
+    return this.#program.child;
   }
 
   /** Begins to open flows; does not wait for them. */
@@ -163,25 +131,25 @@ export class Flows {
     const words = Object.entries(options).flatMap(([key, value]) =>
       value === undefined ? [] : [`${key}=${Array.isArray(value) ? value.join(',') : value}`],
     );
-    await this.#ask(`start ${name} ${words.join(' ')}`);
+    await this.#program.ask(`start ${name} ${words.join(' ')}`);
   }
 
   /** Begins to end the flows of a group. */
   async end(name: string): Promise<void> {
-    await this.#ask(`end ${name}`);
+    await this.#program.ask(`end ${name}`);
   }
 
   /** Stalls are counted anew. @returns from when on, in ms of CLOCK_MONOTONIC */
   async mark(): Promise<number> {
-    return (await this.#ask<{ marked: number }>('mark')).marked;
+    return (await this.#program.ask<{ marked: number }>('mark')).marked;
   }
 
   async count(): Promise<Map<string, GroupCount>> {
-    return byName(await this.#ask<Answer<GroupCount>>('count'));
+    return byName(await this.#program.ask<Answer<GroupCount>>('count'));
   }
 
   async report(): Promise<Map<string, GroupReport>> {
-    return byName(await this.#ask<Answer<GroupReport>>('report'));
+    return byName(await this.#program.ask<Answer<GroupReport>>('report'));
   }
 
   /** Looks at one group until `holds`. @throws LabError with the last look when that does not come. */
@@ -216,17 +184,8 @@ export class Flows {
   }
 
   /** Ends the process, and all flows with it. */
-  async stop(): Promise<void> {
-    const { child } = this;
-    if (child.exitCode !== null || child.signalCode !== null) return;
-    const ended = new Promise((resolve) => child.once('close', resolve));
-    child.stdin?.end('stop\n');
-    try {
-      await within(ANSWER_MS, 'the end of the load program', ended);
-    } catch (error) {
-      child.kill('SIGKILL');
-      throw error;
-    }
+  stop(): Promise<void> {
+    return this.#program.stop();
   }
 }
 

@@ -158,25 +158,32 @@ void report(bool with_stalls)
 	printf("]}\n");
 }
 
+static void print_endpoint(const char *name, const struct endpoint *at)
+{
+	bool v6 = at->any.sa_family == AF_INET6;
+	const void *from = v6 ? (void *)&at->v6.sin6_addr : (void *)&at->v4.sin_addr;
+	char address[INET6_ADDRSTRLEN] = "";
+
+	inet_ntop(at->any.sa_family, from, address, sizeof(address));
+	printf(",\"%s\":{\"address\":\"%s\",\"port\":%u}", name, address,
+	       ntohs(v6 ? at->v6.sin6_port : at->v4.sin_port));
+}
+
 /* The first of them one by one. */
 void tell_lost(const struct flow *flow, const char *why, bool made)
 {
+	const struct group *group = flow->group;
 	struct endpoint here = { .size = sizeof(here) - sizeof(here.size) };
-	char address[INET6_ADDRSTRLEN] = "";
-	unsigned int port = 0;
 
 	if (losses_told++ >= LOSSES_TOLD_MAX)
 		return;
-	if (getsockname(flow->fd, &here.any, &here.size) == 0) {
-		bool v6 = here.any.sa_family == AF_INET6;
-		const void *from = v6 ? (void *)&here.v6.sin6_addr : (void *)&here.v4.sin_addr;
-
-		inet_ntop(here.any.sa_family, from, address, sizeof(address));
-		port = ntohs(v6 ? here.v6.sin6_port : here.v4.sin_port);
-	}
-	printf("{\"lost\":\"%s\",\"group\":\"%s\",\"key\":\"%" PRIx64
-	       "\",\"made\":%s,\"address\":\"%s\",\"port\":%u,\"sent\":%" PRIu64
-	       ",\"received\":%" PRIu64 ",\"at\":%.3f}\n",
-	       why, flow->group->name, flow->key, made ? "true" : "false", address, port, flow->sent,
-	       flow->received, now_ns() / 1e6);
+	printf("{\"lost\":\"%s\",\"group\":\"%s\",\"kind\":\"%s\",\"key\":\"%" PRIx64
+	       "\",\"made\":%s,\"sent\":%" PRIu64 ",\"received\":%" PRIu64 ",\"at\":%.3f",
+	       why, group->name, kind_names[group->kind], flow->key, made ? "true" : "false",
+	       flow->sent, flow->received, now_ns() / 1e6);
+	if (getsockname(flow->fd, &here.any, &here.size) == 0)
+		print_endpoint("here", &here);
+	if (!serving)
+		print_endpoint("to", &group->to[flow->slot % group->tos]);
+	printf("}\n");
 }
