@@ -17,8 +17,9 @@ needs=(
   "/usr/include/bpf/bpf_helpers.h libbpf-dev"     # their helpers; brings libbpf.so.1 too
   "bpftool bpftool"                               # vmlinux.h
   "ip iproute2"                                   # namespaces
-  "nft nftables"                                  # loss in the tests
+  "nft nftables"                                  # loss and cuts in the tests
   "keepalived keepalived"
+  "ucarp ucarp"
   "nginx nginx-light"                             # real servers
   "curl curl"                                     # real clients
   "xmllint libxml2-utils"                         # dumps against their schema

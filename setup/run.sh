@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# setup/run.sh demo|test|bench|simulate|kernels [ARGUMENT...]: installs what is missing, builds what has changed, and
+# setup/run.sh demo|test|bench|simulate|kernels|managers [ARGUMENT...]: installs what is missing, builds what has changed, and
 # runs the thing. Everything said on the way goes to standard error.
 set -euo pipefail
 here=$(dirname "$0")
@@ -14,7 +14,8 @@ test) script=test/run.ts ;;
 bench) script=bench/run.ts ;;
 simulate) script=test/sync/simulator/main.ts ;;
 kernels) script=test/machine/run.ts ;;
-*) missing "'$what' is not something to run: demo, test, bench, simulate and kernels are." ;;
+managers) script=test/lab/managers/main.ts ;;
+*) missing "'$what' is not something to run: demo, test, bench, simulate, kernels and managers are." ;;
 esac
 
 bash "$here/check-kernel.sh"

@@ -181,7 +181,8 @@ export class Lab {
       if (dead)
         throw new LabError('ENDED_EARLY', `${dead.name} ended by itself:\n${tail(dead.log)}`);
       if (performance.now() > deadline) {
-        const logs = this.#started.map((s) => `--- ${s.name}\n${tail(s.log, 5)}`);
+        const running = this.#started.filter((s) => s.child.signalCode === null);
+        const logs = running.map((s) => `--- ${s.name}\n${tail(s.log, 5)}`);
         throw new LabError(
           'NOT_READY',
           `${what}: not within ${seconds} s. The last that was logged:\n${logs.join('\n')}`,

@@ -7,7 +7,9 @@ const PROGRAMS: Record<string, string> = {
   ip: 'iproute2',
   ss: 'iproute2',
   nsenter: 'util-linux',
+  nft: 'nftables',
   keepalived: 'keepalived',
+  ucarp: 'ucarp',
   nginx: 'nginx-light',
   curl: 'curl',
 };

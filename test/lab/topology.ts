@@ -38,7 +38,7 @@ export const SYNC_GROUP = '225.0.0.50';
 export type BalancerName = 'lb-a' | 'lb-b';
 export const BALANCERS: BalancerName[] = ['lb-a', 'lb-b'];
 export const WEB_SERVERS = ['web-1', 'web-2', 'web-3'];
-const FABRIC = 'fabric';
+export const FABRIC = 'fabric';
 
 interface Cable {
   node: string;
@@ -69,6 +69,11 @@ function cableOf(node: string, net: Net): Cable {
   const cable = CABLES.find((c) => c.node === node && c.net === net);
   if (!cable) throw new Error(`${node} is not on ${net}`);
   return cable;
+}
+
+/** What a cable's end in the fabric is called. */
+export function cableEnd(node: string, net: Net): string {
+  return `${cableOf(node, net).node}.${net}`;
 }
 
 export function addressOf(node: string, net: Net, family: Family = '4'): string {

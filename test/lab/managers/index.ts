@@ -5,7 +5,7 @@ import type { Manager, ManagerName } from './manager.js';
 import { Ucarp } from './ucarp.js';
 import { Watch } from './watch.js';
 
-export { MANAGERS, type Manager, type ManagerName } from './manager.js';
+export { MANAGERS, type Manager, type ManagerName, type NodeState } from './manager.js';
 
 export function managerFor(
   lab: Lab,

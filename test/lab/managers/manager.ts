@@ -14,6 +14,9 @@ export const MANAGERS = [
 ] as const;
 export type ManagerName = (typeof MANAGERS)[number];
 
+/** `cut`: it lives but can serve no more. */
+export type NodeState = 'dead' | 'cut' | 'well';
+
 /** What decides which node has the virtual addresses, and moves them. */
 export interface Manager {
   readonly name: ManagerName;
@@ -31,8 +34,8 @@ export interface Manager {
   crash(node: Balancer): Promise<void>;
   /** Moves the addresses away from a node in service, as an operator does; resolves when it has let go. */
   move(from: Balancer): Promise<void>;
-  /** A node can serve no more, or the other way round: for a manager that does not see it by itself. */
-  told(node: Balancer, able: boolean): void;
+  /** What has become of a node, for a manager that does not see it by itself. */
+  told(node: Balancer, state: NodeState): void;
 }
 
 function script(name: string): string {

@@ -28,8 +28,8 @@ export class Ucarp implements Manager {
     );
     const env = { SPLICED_ADDRESSES: addresses };
     const first = VIRTUAL_ADDRESSES[0];
-    // Ends with its addresses taken away, and no script at the start of one that stands by.
-    const argv = ['ucarp', '--shutdown', '--neutral', '--interface', first.device];
+    // Without --neutral: one that begins takes away what a killed one has left.
+    const argv = ['ucarp', '--shutdown', '--interface', first.device];
     argv.push('--srcip', addressOf(name, 'clients'), '--vhid', '51', '--pass', 'lab');
     argv.push('--addr', first.address, '--advbase', '1', '--deadratio', '3');
     argv.push('--advskew', name === (this.prefers ?? BALANCERS[0]) ? '0' : '50');

@@ -1,7 +1,7 @@
 import type { Balancer } from '../balancer.js';
 import type { Lab } from '../lab.js';
 import { type BalancerName, hasAddress, VIRTUAL_ADDRESSES } from '../topology.js';
-import type { Manager } from './manager.js';
+import type { Manager, NodeState } from './manager.js';
 
 /**
  * No manager at all: the test moves the addresses by plain `ip address`, as some orchestrator would,
@@ -9,7 +9,7 @@ import type { Manager } from './manager.js';
  */
 export class Watch implements Manager {
   readonly name = 'watch';
-  readonly watches = [];
+  readonly watches = ['clients', 'servers'] as const; // by being told
   readonly hears = [];
   readonly #nodes = new Map<BalancerName, Balancer>();
 
@@ -39,9 +39,12 @@ export class Watch implements Manager {
     this.#moveFrom(from);
   }
 
-  told(node: Balancer, able: boolean): void {
+  told(node: Balancer, state: NodeState): void {
     const other = this.#other(node);
-    if (!able) this.#moveFrom(node);
+    if (state === 'dead') {
+      this.#nodes.delete(node.name);
+      if (other) this.#give(other); // what stands on the dead one stays there
+    } else if (state === 'cut') this.#moveFrom(node);
     else if (other !== undefined && this.prefers === node.name) this.#moveFrom(other);
   }
 

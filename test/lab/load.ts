@@ -1,0 +1,99 @@
+import type { ChildProcess } from 'node:child_process';
+import { broken, compileFlows, type FlowKind, Flows } from '../load/flows.js';
+import type { Lab } from './lab.js';
+import { USED } from './services.js';
+import { addressOf, bracketed, virtualAddress, WEB_SERVERS } from './topology.js';
+
+export interface LoadOptions {
+  /** Flows of each kind over each of the three services. */
+  flows: Partial<Record<FlowKind, number>>;
+  /** Octets a second of each stream. */
+  pace: number;
+  /** Milliseconds between the messages of a ping. */
+  every: number;
+}
+
+/** What became of all flows; stalls since the last mark. */
+export interface LoadReport {
+  alive: number;
+  lost: Record<string, number>;
+  stalls: number[];
+}
+
+/** Long-lived flows of several kinds through the balancers, each octet checked, until they are ended. */
+export class Load {
+  #client: Flows | undefined;
+  #groups: string[] = [];
+
+  constructor(
+    private readonly lab: Lab,
+    readonly options: LoadOptions,
+  ) {}
+
+  /** Starts the programs at both ends. */
+  async prepare(): Promise<void> {
+    const program = compileFlows(this.lab.path('flows'));
+    const spawn = (node: string) => (argv: string[]) => this.#spawn(node, argv);
+    const serving = WEB_SERVERS.map((web) => {
+      const at = (['4', '6'] as const).map((f) => `${bracketed(addressOf(web, 'servers', f))}:80`);
+      return Flows.serve(spawn(web), program, at);
+    });
+    await Promise.all(serving);
+    this.#client = await Flows.run(spawn('client'), program);
+  }
+
+  /** Opens all flows; resolves when each has been answered. @returns how many there are */
+  async open(): Promise<number> {
+    const { flows, pace, every } = this.options;
+    let all = 0;
+    for (const { name, clients, port } of USED.both) {
+      const to = [`${bracketed(virtualAddress('clients', clients))}:${port}`];
+      for (const [kind, count] of Object.entries(flows)) {
+        const group = `${kind}-${name}`;
+        await this.#run.start(group, { kind: kind as FlowKind, count, to, pace, every });
+        this.#groups.push(group);
+        all += count;
+      }
+    }
+    for (const group of this.#groups) await this.#run.made(group, 20_000);
+    return all;
+  }
+
+  async mark(): Promise<void> {
+    await this.#run.mark();
+  }
+
+  async report(): Promise<LoadReport> {
+    const report: LoadReport = { alive: 0, lost: {}, stalls: [] };
+    for (const group of (await this.#run.report()).values()) {
+      report.alive += group.alive;
+      report.stalls.push(...group.stalls);
+      for (const causes of [group.broken_by, group.not_made_by]) {
+        for (const [cause, n] of Object.entries(causes)) {
+          report.lost[cause] = (report.lost[cause] ?? 0) + n;
+        }
+      }
+    }
+    return report;
+  }
+
+  /** Brings every flow to its end. @returns how many ended as they should */
+  async finish(): Promise<number> {
+    let right = 0;
+    for (const group of this.#groups) await this.#run.end(group);
+    for (const group of this.#groups) {
+      const count = await this.#run.finish(group, 20_000);
+      if (broken(count) === 0) right += count.ended;
+    }
+    return right;
+  }
+
+  get #run(): Flows {
+    if (!this.#client) throw new Error('the load has not been prepared');
+    return this.#client;
+  }
+
+  #spawn(node: string, argv: string[]): ChildProcess {
+    return this.lab.spawn(node, argv, { stdio: ['pipe', 'pipe', 'pipe'] });
+  }
+}
