@@ -6,6 +6,9 @@
  */
 import type { Cache, CacheStats } from './cache.js';
 import type { Clock, Link, LinkStats, Random } from './ports.js';
+import type { Role, RoleName } from './wire.js';
+
+export type { Role, RoleName } from './wire.js';
 
 export interface SyncOptions {
   /** This node: id as nodeId(name) gives it. */
@@ -49,6 +52,8 @@ export interface SyncOptions {
   readonly verifyMs?: number;
   /** Highest version of the wire that this node speaks. Default: the newest. */
   readonly versionMax?: number;
+  /** This node had yielded when its last daemon ended, and is silent since. Default false. */
+  readonly yielded?: boolean;
 }
 
 /** Called back from within the calls of SyncEngine, and from timers. */
@@ -84,6 +89,16 @@ export interface SyncEvents {
   offered?(peer: PeerInfo, what: OfferWhat, answer: (taken: OfferTaken) => void): void;
   /** DisableInternalCache: the kernel's table, in chunks of n × 152 bytes, as Table.dump() gives it. */
   readKernel?(): Iterable<Uint8Array>;
+  /**
+   * A peer has taken over: this node stops answering for the virtual addresses before the call returns,
+   * since the peer is told so after it.
+   */
+  yield?(to: FencedPeer, epoch: number): void;
+  /**
+   * This node has yielded and holds an address, and nobody whom it hears stands for the addresses any
+   * more: it shall take over.
+   */
+  unclaimed?(): void;
   /** A fallback or a loss, said in one sentence. Repeated at most once a second for each code. */
   notice(code: NoticeCode, message: string): void;
 }
@@ -139,6 +154,38 @@ export interface VerifiedPeer {
   readonly outcome: VerifyOutcome;
 }
 
+/** What the daemon knows of this node's part: see SyncEngine.place. */
+export interface Standing {
+  readonly role: RoleName;
+  /** A virtual address is here; where nobody has said which those are: this node is primary. */
+  readonly holds: boolean;
+}
+
+export interface FencedPeer {
+  readonly node: number;
+  readonly name: string;
+}
+
+/** What came of asking the others to yield. */
+export interface FenceOutcome {
+  /** This node has yielded itself, to this one. */
+  readonly beaten: number | undefined;
+  readonly answered: readonly FencedPeer[];
+  /** They were alive when they were asked. */
+  readonly silent: readonly FencedPeer[];
+  /** They speak a version that does not know the question. */
+  readonly unable: readonly FencedPeer[];
+}
+
+export interface FenceInfo {
+  /** This node answers for the virtual addresses, or is about to. */
+  readonly stands: boolean;
+  /** Of the takeover by which it does; 0: of none. */
+  readonly epoch: number;
+  /** It does not, for this node's takeover. */
+  readonly yieldedTo: { readonly node: number; readonly epoch: number } | undefined;
+}
+
 export interface PeerInfo {
   readonly node: number;
   /** Its NodeName, or its id in hexadecimal while it has not said it yet. */
@@ -163,6 +210,8 @@ export interface PeerInfo {
   readonly lagMs: number;
   /** Records in its external cache. */
   readonly records: number;
+  /** What it says that it stands for; undefined: its version does not say it. */
+  readonly place: Role | undefined;
 }
 
 /** One path of the link, as this node sends by it. */
@@ -229,9 +278,25 @@ export interface SyncEngine {
   /** Returns what changed. */
   resyncEnd(withdraw?: boolean): { inserted: number; updated: number; deleted: number };
 
+  /** Whenever it has changed: what this node is. The others are told. */
+  place(standing: Standing): void;
+  /**
+   * A takeover begins: every node is asked to yield, again and again until `settle` is done. Returns its
+   * epoch, which is above all that were seen. Nothing is waited for.
+   */
+  claim(): number;
+  /**
+   * `done` is called once: when every live peer that knows the question has yielded, when this node has
+   * yielded itself, or timeoutMs after the claim if that is later than now.
+   */
+  settle(timeoutMs: number, done: (outcome: FenceOutcome) => void): void;
+  /** The takeover has come to its end: this node answers from here on. Nothing, where it has yielded. */
+  stand(): void;
+  fence(): FenceInfo;
+
   /**
    * What a commit would insert into the kernel: chunks of at most 512 × 152 bytes, owned by this
-   * node, with an epoch one above the highest seen. Insert each chunk without events and hand it
+   * node, under the epoch of the claim, or one above the highest seen. Insert each chunk without events and hand it
    * back to `committed` with the results, in the same turn; its memory is the plan's again then.
    * @param node only what this peer owns; default all
    * @param timeoutMs above 0: what remains to each, whatever its owner has said of it

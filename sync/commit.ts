@@ -17,6 +17,8 @@ const COMMIT_FLOOR_MS = 60_000;
 export interface CommitHost {
   readonly node: number;
   readonly outbox: Outbox;
+  /** Of what is taken over now: above all others. */
+  epoch(): number;
   /** A record did not find room. */
   full(): void;
   /** How many records can be said at once without overrunning anybody. */
@@ -68,8 +70,7 @@ export class Commit {
     for (const cache of caches) {
       for (let slot = 0; slot < cache.top; ) {
         if (epoch === 0 && cache.size > 0) {
-          epoch = this.#ownership.epoch + 1;
-          this.#ownership.noteEpoch(epoch);
+          epoch = this.#host.epoch();
         }
         const planned = this.#spare.pop() ?? new Planned();
         const { chunk, words, view, slots } = planned;

@@ -4,11 +4,14 @@
  * arrival, and the other nodes.
  */
 import type {
+  FenceInfo,
+  FenceOutcome,
   NoticeCode,
   OfferAnswer,
   OfferWhat,
   PathInfo,
   PeerInfo,
+  Standing,
   SyncEngine,
   SyncOptions,
   SyncStats,
@@ -19,6 +22,7 @@ import type { Cache } from './cache.js';
 import { Commit } from './commit.js';
 import { Compare } from './compare.js';
 import { Deferred } from './deferred.js';
+import { Fence } from './fence.js';
 import type { Identity } from './identity.js';
 import { Inbox } from './inbox.js';
 import { Members } from './members.js';
@@ -55,6 +59,7 @@ export class Sync implements SyncEngine {
   readonly #deferred: Deferred | undefined;
   readonly #compare: Compare;
   readonly #verify: Verify;
+  readonly #fence: Fence;
   readonly #offer: Offer;
   readonly #inbox: Inbox;
   readonly #resync = { inserted: 0, updated: 0 };
@@ -132,8 +137,12 @@ export class Sync implements SyncEngine {
       mode: this.#mode,
       takeUncovered: () => store.takeUncovered(),
       newCache: () => store.external(),
+      role: (writer) => this.#fence.write(writer),
       notice: (code, message) => this.#notice(code, message),
-      peersChanged: () => this.#deferred?.check(),
+      peersChanged: () => {
+        this.#deferred?.check();
+        this.#fence.look();
+      },
     });
     this.#ownership = new Ownership(
       {
@@ -152,6 +161,7 @@ export class Sync implements SyncEngine {
       {
         node: options.node,
         outbox: this.#outbox,
+        epoch: () => this.#fence.commitEpoch(),
         full: () => this.#full(),
         room: () => this.#bulk.room,
         live: (node) => this.#members.byNode.get(node)?.alive === true,
@@ -196,6 +206,22 @@ export class Sync implements SyncEngine {
       busy: () => this.#ownership.resyncing || this.#flushed,
       notice: (code, message) => this.#notice(code, message),
     });
+    this.#fence = new Fence({
+      node: options.node,
+      clock: options.clock,
+      outbox: this.#outbox,
+      paths: options.link.paths,
+      speaks: this.#options.versionMax > 1,
+      yielded: this.#options.yielded,
+      startupMs: this.#options.startupMs,
+      live,
+      epoch: () => this.epoch,
+      noteEpoch: (epoch) => this.#ownership.noteEpoch(epoch),
+      raiseEpoch: () => this.#ownership.raiseEpoch(),
+      sayHello: () => this.#members.sayHello(0),
+      yield: (to, epoch) => options.events.yield?.(to, epoch),
+      unclaimed: () => options.events.unclaimed?.(),
+    });
     this.#offer = new Offer({
       clock: options.clock,
       random: options.random,
@@ -219,6 +245,7 @@ export class Sync implements SyncEngine {
       bulk: this.#bulk,
       compare: this.#compare,
       verify: this.#verify,
+      fence: this.#fence,
       offer: this.#offer,
       incarnation: () => this.#incarnation,
       knownAs: (incarnation, peer) => this.#knownAs(incarnation, peer),
@@ -244,12 +271,14 @@ export class Sync implements SyncEngine {
     this.#members.start();
     this.#paths.start();
     this.#verify.start();
+    this.#fence.start();
   }
 
   stop(): void {
     if (this.#stopped) return;
     this.#stopped = true;
     this.#outbox.flush();
+    this.#fence.stop();
     this.#verify.stop();
     this.#offer.stop();
     this.#compare.stop();
@@ -295,6 +324,26 @@ export class Sync implements SyncEngine {
     this.#settle();
     if (this.#options.disableInternalCache && !this.#members.live().next().done) this.#bulk.start();
     return { ...this.#resync, deleted };
+  }
+
+  place(standing: Standing): void {
+    this.#fence.place(standing);
+  }
+
+  claim(): number {
+    return this.#fence.claim();
+  }
+
+  settle(timeoutMs: number, done: (outcome: FenceOutcome) => void): void {
+    this.#fence.settle(timeoutMs, done);
+  }
+
+  stand(): void {
+    this.#fence.stand();
+  }
+
+  fence(): FenceInfo {
+    return this.#fence.info();
   }
 
   plan(node?: number, timeoutMs = 0): Generator<Uint8Array, void, void> {
@@ -398,7 +447,12 @@ export class Sync implements SyncEngine {
         ...this.#compare.counts,
         ...this.#offer.counts,
       },
-      ownership: { ...this.#commit.counts, ...this.#ownership.counts, epoch: this.epoch },
+      ownership: {
+        ...this.#commit.counts,
+        ...this.#ownership.counts,
+        ...this.#fence.counts,
+        epoch: this.epoch,
+      },
     };
   }
 

@@ -13,6 +13,8 @@ export interface Hello {
   readonly paths: Paths;
   /** The path that it goes by. */
   readonly mark: Mark;
+  /** What this node stands for. */
+  readonly role: (writer: Writer) => void;
 }
 
 export function writeHello(writer: Writer, hello: Hello): void {
@@ -22,6 +24,7 @@ export function writeHello(writer: Writer, hello: Hello): void {
   }
   if (options.versionMax > HELLO_VERSION) {
     writeVersions(writer, options);
+    hello.role(writer);
     writePaths(writer, hello);
   }
   for (const peer of peers.values()) {

@@ -7,6 +7,7 @@ import type { Bulk } from './bulk.js';
 import { RECORD_WORDS } from './cache.js';
 import type { Compare } from './compare.js';
 import { counts } from './counts.js';
+import type { Fence } from './fence.js';
 import { MODE_UNSAID } from './hello.js';
 import type { Members } from './members.js';
 import type { Mode } from './modes.js';
@@ -42,6 +43,7 @@ export interface InboxHost {
   readonly bulk: Bulk;
   readonly compare: Compare;
   readonly verify: Verify;
+  readonly fence: Fence;
   readonly offer: Offer;
   incarnation(): number;
   /** A peer knows this node under a later incarnation than its own. */
@@ -131,6 +133,7 @@ export class Inbox {
     if (header.type === Type.OFFER) return this.#host.offer.heard(peer, datagram);
     if (header.type === Type.TAKEN) return this.#host.offer.answered(peer, datagram);
     if (header.type === Type.VERDICT) verify.verdict(peer, datagram);
+    else if (header.type === Type.YIELD || header.type === Type.YIELDED) this.#role(peer, datagram);
     else bulk.wanted(header.ack);
     return undefined;
   }
@@ -176,7 +179,8 @@ export class Inbox {
     unpack(view, at, type === Segment.RECORD4, context, header.sender, this.#words);
   }
 
-  #hello(peer: Peer, { header, segments, bytes, view }: Datagram): Rejection | undefined {
+  #hello(peer: Peer, datagram: Datagram): Rejection | undefined {
+    const { header, segments, bytes, view } = datagram;
     let mode = MODE_UNSAID;
     for (const { type, at, count, size } of segments) {
       if (type === Segment.MODE) {
@@ -189,8 +193,16 @@ export class Inbox {
       }
     }
     this.#host.members.modeOf(peer, mode);
+    this.#role(peer, datagram);
     if (header.flags & HeaderFlag.LEAVING) this.#host.members.leaving(peer);
     return undefined;
+  }
+
+  /** What the peer stands for, if it says so. */
+  #role(peer: Peer, { header, segments, view }: Datagram): void {
+    const said = segments.find(({ type }) => type === Segment.ROLE);
+    if (!said || said.count === 0) return;
+    this.#host.fence.heard(peer, view, said.at, header.type === Type.YIELD);
   }
 
   /** True: this HELLO has come by another path already. */

@@ -33,6 +33,8 @@ export interface MembersHost {
   takeUncovered(): boolean;
   /** For the records of one more peer. */
   newCache(): Cache;
+  /** Write what this node stands for. */
+  role(writer: Writer): void;
   notice(code: NoticeCode, message: string): void;
   /** Somebody has come or gone, or is in sync or not any more. */
   peersChanged(): void;
@@ -129,10 +131,10 @@ export class Members {
 
   /** By every path. */
   sayHello(flags: number): void {
-    const { outbox, paths, options } = this.#host;
+    const { outbox, paths, options, role } = this.#host;
     const peers = this.byNode;
     for (const mark of paths.marks()) {
-      const write = (writer: Writer) => writeHello(writer, { options, peers, paths, mark });
+      const write = (writer: Writer) => writeHello(writer, { options, peers, paths, mark, role });
       outbox.control(Type.HELLO, { flags }, write, mark.path);
     }
   }

@@ -21,6 +21,7 @@ const DEFAULTS = {
   helloMs: 1000,
   deadAfterMs: 3500,
   versionMax: WIRE_VERSION,
+  yielded: false,
 };
 
 /** ALARM says everything again anyway. */

@@ -25,6 +25,13 @@ import {
   writeU64,
 } from './wire.js';
 
+/** Of what is not written in the version that all speak: whoever can read it shall, without the others. */
+const VERSIONS: Readonly<Record<number, number>> = {
+  [Type.HELLO]: HELLO_VERSION,
+  [Type.YIELD]: 2,
+  [Type.YIELDED]: 2,
+};
+
 /** What a mode keeps of what has been sent. */
 export interface Retention {
   /**
@@ -81,6 +88,8 @@ export class Outbox {
     'tx_report',
     'tx_request',
     'tx_verdict',
+    'tx_yield',
+    'tx_yielded',
     'tx_offer',
     'tx_taken',
     'tx_refused',
@@ -215,10 +224,12 @@ export class Outbox {
     if (type === Type.HELLO) this.counts.tx_hello++;
     else if (type === Type.REPORT) this.counts.tx_report++;
     else if (type === Type.VERDICT) this.counts.tx_verdict++;
+    else if (type === Type.YIELD) this.counts.tx_yield++;
+    else if (type === Type.YIELDED) this.counts.tx_yielded++;
     else if (type === Type.OFFER) this.counts.tx_offer++;
     else if (type === Type.TAKEN) this.counts.tx_taken++;
     else this.counts.tx_request++;
-    const version = type === Type.HELLO ? HELLO_VERSION : this.#sender.version();
+    const version = VERSIONS[type] ?? this.#sender.version();
     this.#send(this.#control, { ...fields, type, version }, path);
   }
 

@@ -19,12 +19,10 @@ import type { Outbox } from './outbox.js';
 import type { Peer } from './peer.js';
 import { Mark, type Store } from './store.js';
 import { stronger, Tombstones } from './tombstones.js';
-import { GONE_EPOCH, GONE_OWNER } from './wire.js';
+import { EPOCH_MAX, GONE_EPOCH, GONE_OWNER } from './wire.js';
 
 /** Tombstones at most: 32 octets each. */
 const TOMBSTONES_MAX = 262_144;
-/** Nobody gets there by committing: a claim beyond it is noise and does not move our own epoch. */
-const EPOCH_MAX = 0xffff_0000;
 
 export interface OwnershipHost {
   readonly node: number;
@@ -76,6 +74,13 @@ export class Ownership {
 
   get epoch(): number {
     return this.#epoch;
+  }
+
+  /** One above all that have been seen. */
+  raiseEpoch(): number {
+    const epoch = this.#epoch + 1;
+    this.noteEpoch(epoch);
+    return epoch;
   }
 
   noteEpoch(epoch: number): void {

@@ -5,6 +5,7 @@ import { BUCKETS } from './digest.js';
 import { Graves } from './graves.js';
 import { FIRST_ONLY, type Versions } from './versions.js';
 import { ReceiveWindow } from './window.js';
+import type { Role } from './wire.js';
 
 /** At first; doubled while there is not room for all. */
 const ASK_AGAIN_MS = 1000;
@@ -44,6 +45,8 @@ export class Peer {
   /** Of the wire, that it speaks: as it has said itself, or as what has come of it shows. */
   versions: Versions = FIRST_ONLY;
   heardAt: number;
+  /** What it says that it stands for; undefined: its version does not say it. */
+  place: Role | undefined;
   /** What it owns. */
   readonly cache: Cache;
 
@@ -104,6 +107,8 @@ export class Peer {
    */
   restart(incarnation: number, base: number, now: number): void {
     this.incarnation = incarnation;
+    // it is what it was until it says otherwise
+    if (this.place) this.place = { ...this.place, serial: 0 };
     this.window = new ReceiveWindow(base);
     this.graves.clear();
     this.stream++;
@@ -148,6 +153,7 @@ export class Peer {
       unacknowledged,
       lagMs,
       records: this.cache.size,
+      place: this.place,
     };
   }
 }

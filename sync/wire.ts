@@ -20,11 +20,13 @@ export {
 } from './wire/header.js';
 export { type Datagram, nameIn, parse, type Reading, type SegmentView } from './wire/parse.js';
 export { REJECTIONS, type Rejection } from './wire/rejections.js';
+export { ROLES, type Role, type RoleName, readRole, writeRole } from './wire/role.js';
 export {
   COMPARED_RECORDS,
   COMPARED_VERDICT,
   DIGEST_SUM,
   END_BUCKETS,
+  EPOCH_MAX,
   GONE_EPOCH,
   GONE_OWNER,
   NAME_MAX,

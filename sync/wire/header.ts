@@ -23,6 +23,10 @@ export const Type = {
   PROOF: 6,
   /** To one node: how the digests that it has said compare with what is held of its records. */
   VERDICT: 7,
+  /** To all or to one: the sender takes over, and the others stop answering for the virtual addresses. */
+  YIELD: 8,
+  /** To one node: the answer. */
+  YIELDED: 9,
   /** To one node, by the one that has the addresses: take over the splices, and then the addresses. */
   OFFER: 10,
   /** To one node: how far the takeover is that it has asked for. */
@@ -47,6 +51,8 @@ const SINCE: Readonly<Record<number, number>> = {
   [Type.REPORT]: 1,
   [Type.REQUEST]: 1,
   [Type.VERDICT]: 2,
+  [Type.YIELD]: 2,
+  [Type.YIELDED]: 2,
   [Type.OFFER]: 2,
   [Type.TAKEN]: 2,
 };

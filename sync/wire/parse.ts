@@ -71,7 +71,14 @@ export function parse(bytes: Uint8Array, reading: Reading = LATEST): Datagram | 
   if (wrong) return wrong;
   const datagram: Datagram = { header, bytes, view, segments: [], contexts: [], unknown: 0 };
   // what a HELLO may carry does not depend on its version, which never changes
-  return walk(datagram, header.type === Type.HELLO ? versionMax : header.version) ?? datagram;
+  const version = header.type === Type.HELLO ? versionMax : header.version;
+  return walk(datagram, version) ?? checkWhole(datagram) ?? datagram;
+}
+
+/** Who yields or asks for it has to say what it stands for. */
+function checkWhole({ header, segments }: Datagram): Rejection | undefined {
+  if (header.type !== Type.YIELD && header.type !== Type.YIELDED) return undefined;
+  return segments.length === 1 && segments[0].count === 1 ? undefined : 'role';
 }
 
 /** Version 1 had no checksum: there, zero is none. */

@@ -17,6 +17,7 @@ export const REJECTIONS = [
   'record_context', // a compact record without its context, or too many contexts
   'record_state', // a splice that cannot live on another node
   'repairs_future', // repairs what comes after it
+  'role', // no such role, an epoch that nobody reaches, or a YIELD or YIELDED that does not say one role
   'name', // not a NodeName, or not the one of the sender's id
   'own', // sent by this node, now or before its last start
   'twin', // sent under the id of this node by another one

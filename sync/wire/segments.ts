@@ -57,6 +57,8 @@ export const Segment = {
   BUCKET_END: 18,
   /** VERDICT: the round, and what came of comparing some buckets. */
   COMPARED: 19,
+  /** HELLO, YIELD, YIELDED: what the sender is, and for which takeover it stands. See role.ts. */
+  ROLE: 20,
   /** OFFER: a number that its answers bear, and what is offered. */
   OFFER: 24,
   /** TAKEN: that number, how far it is, epoch, entries. */
@@ -71,6 +73,12 @@ export const NAME_MAX = 63;
 const NAME_CHARACTER = Array.from({ length: 256 }, (_, code) =>
   /[A-Za-z0-9._-]/.test(String.fromCharCode(code)),
 );
+
+/** Nobody gets there by taking over: an epoch beyond it is noise. */
+export const EPOCH_MAX = 0xffff_0000;
+/** Inside a ROLE item: how many roles there are, and where its two epochs are. */
+const ROLE_COUNT = 4;
+const ROLE_EPOCHS = [8, 12];
 
 export interface SegmentRule {
   /** Octets of an item. */
@@ -204,6 +212,12 @@ export const RULES: Readonly<Record<number, SegmentRule>> = {
         ? 'range'
         : checkBuckets(view, at + ROUND_BUCKETS),
   },
+  [Segment.ROLE]: {
+    size: 20,
+    within: [Type.HELLO, Type.YIELD, Type.YIELDED],
+    since: 2,
+    check: checkRole,
+  },
   [Segment.OFFER]: {
     size: OFFER_SIZE,
     within: [Type.OFFER],
@@ -234,6 +248,12 @@ function checkRecord({ header, bytes, view }: Datagram, at: number) {
 function checkBuckets(view: DataView, at: number) {
   const buckets = view.getUint16(at + 2, true);
   return buckets > 0 && view.getUint16(at, true) + buckets <= BUCKETS ? undefined : 'range';
+}
+
+function checkRole({ bytes, view }: Datagram, at: number) {
+  if (bytes[at] >= ROLE_COUNT) return 'role';
+  const beyond = ROLE_EPOCHS.some((field) => view.getUint32(at + field, true) > EPOCH_MAX);
+  return beyond ? 'role' : undefined;
 }
 
 function checkContext({ view, contexts }: Datagram, at: number) {

@@ -65,7 +65,7 @@ const FORGERIES: Forgery[] = [
   ['magic', (d) => patched(d, (v) => v.setUint8(0, 0))],
   ['version', (d) => patched(d, (v) => v.setUint8(4, WIRE_VERSION + 1))],
   ['version', (d) => patched(d, (v) => v.setUint8(4, 0))],
-  ['type', (d) => patched(d, (v) => v.setUint8(5, 9))],
+  ['type', (d) => patched(d, (v) => v.setUint8(5, 200))],
   ['key', (d) => patched(d, (v) => v.setUint8(7, 1))],
   ['sender', (d) => patched(d, (v) => v.setUint32(8, 0, true))],
   ['length', (d) => d.slice(0, d.length - 1)],

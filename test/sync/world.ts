@@ -127,6 +127,9 @@ export class Node {
   readonly kernel = new Map<string, Uint8Array>();
   readonly notices: NoticeCode[] = [];
   readonly changes: PeerChange[] = [];
+  /** Called when it yields, and when nobody stands for its address any more. */
+  onYield: (to: string) => void = () => {};
+  onUnclaimed: () => void = () => {};
   demotions = 0;
   down = false;
   link = 0;
@@ -274,6 +277,8 @@ export class Node {
         syncChanged: () => {},
         peerChanged: (_, change) => this.changes.push(change),
         epochChanged: () => {},
+        yield: ({ name }) => this.onYield(name),
+        unclaimed: () => this.onUnclaimed(),
         notice: (code) => this.notices.push(code),
         ...(this.offered && { offered: this.offered }),
       },

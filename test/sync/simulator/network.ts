@@ -200,6 +200,8 @@ export class Network {
         : dice.below(bytes.length);
       bytes[at] ^= 1 << dice.below(8);
     }
+    // two flips of one bit are none
+    if (Buffer.compare(bytes, parcel.bytes) === 0) bytes[0] ^= 1;
     return { ...parcel, bytes, whole: false };
   }
 
