@@ -16,11 +16,15 @@
 #define ARP_REQUEST 1
 #define IPV4_SOURCE (ETH_HLEN + 12)
 #define IPV4_DESTINATION (ETH_HLEN + 16)
+#define IPV6_LENGTH (ETH_HLEN + 4)
 #define IPV6_NEXT (ETH_HLEN + 6)
 #define IPV6_SOURCE (ETH_HLEN + 8)
 #define IPV6_DESTINATION (ETH_HLEN + 24)
 #define ND_TYPE (ETH_HLEN + IPV6_HEADER)
+#define ND_CHECKSUM (ND_TYPE + 2)
 #define ND_TARGET (ND_TYPE + 8)
+#define ND_LENGTH 24	/* of a solicitation without options */
+#define ND_OPTION 8
 #define ND_SOLICITATION 135
 #define ND_ADVERTISEMENT 136
 
@@ -116,9 +120,10 @@ static __always_inline int fence_in(struct __sk_buff *skb)
 }
 
 /*
- * What the stack says by ARP in the name of a virtual address. To translate it may have to find a
- * neighbour, and its question then carries the address of the segment that waits for the answer. It is made
- * a probe (RFC 5227 section 1.1), which everybody answers and nobody learns from.
+ * To translate, the stack may have to find a neighbour, and its question carries the address of the segment
+ * that waits for the answer: a virtual one. The question is made one in nobody's name, which everybody
+ * answers and nobody learns from: a probe (RFC 5227 section 1.1), a solicitation as in duplicate address
+ * detection (RFC 4862 section 5.4.2), whose answer goes to all nodes.
  */
 static __always_inline __u32 judge_arp_out(struct __sk_buff *skb)
 {
@@ -133,11 +138,47 @@ static __always_inline __u32 judge_arp_out(struct __sk_buff *skb)
 	return FENCE_PASSES;
 }
 
+/* What a solicitation with a source has, and one without has not; at the end, its checksum's length. */
+struct nd_name {
+	__u8 source[16];
+	__u8 option[ND_OPTION];	/* link-layer address: never without a source */
+	__be32 length;
+};
+
+/* Returns -1 if it is not one as the stack sends it, to all, when it knows nothing of a neighbour. */
+static __noinline int nd_unname(struct __sk_buff *skb)
+{
+	struct nd_name with = { .length = bpf_htonl(ND_LENGTH + ND_OPTION) };
+	struct nd_name without = { .length = bpf_htonl(ND_LENGTH) };
+	__be16 length = bpf_htons(ND_LENGTH);
+	__u8 to = 0;
+	__s64 change;
+
+	bpf_skb_load_bytes(skb, IPV6_DESTINATION, &to, sizeof(to));
+	if (to != 0xff || skb->len != ND_TYPE + ND_LENGTH + ND_OPTION ||
+	    bpf_skb_load_bytes(skb, IPV6_SOURCE, with.source, sizeof(with.source)) ||
+	    bpf_skb_load_bytes(skb, ND_TYPE + ND_LENGTH, with.option, sizeof(with.option)))
+		return -1;
+	change = bpf_csum_diff((__be32 *)&with, sizeof(with), (__be32 *)&without, sizeof(without), 0);
+	if (bpf_l4_csum_replace(skb, ND_CHECKSUM, 0, change, 0) ||
+	    bpf_skb_store_bytes(skb, IPV6_SOURCE, without.source, sizeof(without.source), 0) ||
+	    bpf_skb_store_bytes(skb, IPV6_LENGTH, &length, sizeof(length), 0))
+		return -1;
+	return bpf_skb_change_tail(skb, ND_TYPE + ND_LENGTH, 0);
+}
+
 static __always_inline __u32 judge_ipv6_out(struct __sk_buff *skb)
 {
-	if (icmpv6_type(skb) == ND_ADVERTISEMENT && guards_ipv6(skb, ND_TARGET))
+	__u8 type = icmpv6_type(skb);
+
+	if (type == ND_ADVERTISEMENT && guards_ipv6(skb, ND_TARGET))
 		return SPLICE_CNT_FENCED_ANNOUNCEMENT;
-	return guards_ipv6(skb, IPV6_SOURCE) ? SPLICE_CNT_FENCED_SENT : FENCE_PASSES;
+	if (!guards_ipv6(skb, IPV6_SOURCE))
+		return FENCE_PASSES;
+	if (type != ND_SOLICITATION || nd_unname(skb))
+		return SPLICE_CNT_FENCED_SENT;
+	count(SPLICE_CNT_FENCED_PROBE);
+	return FENCE_PASSES;
 }
 
 static __noinline int fence_verdict_out(struct __sk_buff *skb)

@@ -221,7 +221,19 @@ const outgoing: Case[] = [
     }),
   },
   {
-    title: 'a solicitation from the virtual address, which neighbours would learn from',
+    title: 'a question for a neighbour, by a solicitation',
+    frame: discoveryFrame({
+      ...{ type: 'solicitation', source: VIRTUAL[6], target: CLIENT[6], destination: GROUP },
+      ...{ from: NODE_MAC, to: GROUP_MAC },
+    }),
+    counter: 'fenced_probe',
+    becomes: discoveryFrame({
+      ...{ type: 'solicitation', source: '::', target: CLIENT[6], destination: GROUP },
+      ...{ from: NODE_MAC, to: GROUP_MAC },
+    }),
+  },
+  {
+    title: 'a solicitation to one neighbour, who would learn from it',
     frame: discoveryFrame({
       ...{ type: 'solicitation', source: VIRTUAL[6], target: CLIENT[6], destination: CLIENT[6] },
       ...toClient,

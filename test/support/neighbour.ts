@@ -29,7 +29,7 @@ export function arpFrame({ operation, sender, target, from, to }: Arp): Buffer {
 export interface Discovery {
   type: 'solicitation' | 'advertisement';
   target: string;
-  /** IPv6 addresses of the packet. */
+  /** IPv6 addresses of the packet. From `::`, it does not say the link-layer address either. */
   source: string;
   destination: string;
   /** Ethernet addresses. */
@@ -41,7 +41,8 @@ export function discoveryFrame(d: Discovery): Buffer {
   const solicits = d.type === 'solicitation';
   const message = Buffer.concat([
     Buffer.from([solicits ? 135 : 136, 0, 0, 0, solicits ? 0 : 0x20, 0, 0, 0]),
-    ...[address(d.target), Buffer.from([solicits ? 1 : 2, 1]), mac(d.from)],
+    address(d.target),
+    ...(d.source === '::' ? [] : [Buffer.from([solicits ? 1 : 2, 1]), mac(d.from)]),
   ]);
   return icmpv6Frame(d, message);
 }
