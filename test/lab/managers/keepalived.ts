@@ -96,7 +96,7 @@ export class Keepalived implements Manager {
     const fifo = this.name !== 'keepalived';
     const notify = fifo
       ? `  vrrp_notify_fifo ${this.lab.path(node.name, 'vrrp.fifo')}
-  vrrp_notify_fifo_script ${scriptFor(node, 'vrrp-fifo.sh')}
+  vrrp_notify_fifo_script "${scriptFor(node, 'vrrp-fifo.sh')} pair"
 `
       : '';
     const told = fifo ? '' : scripts(scriptFor(node, 'primary-backup.sh'));

@@ -46,13 +46,12 @@ function script(name: string): string {
  * One of the project's scripts as a manager calls it: managers give their scripts a bare environment,
  * so what it needs stands in a wrapper. Returns the wrapper's path.
  */
-export function scriptFor(node: Balancer, name: string, env: Record<string, string> = {}): string {
+export function scriptFor(node: Balancer, name: string): string {
   const { lab } = node;
   const all = {
     PATH: '/usr/sbin:/usr/bin:/sbin:/bin',
     SPLICED_LOCK: lab.path(node.name, 'notify.lock'),
     SPLICECTL: node.splicectlCommand,
-    ...env,
   };
   const assignments = Object.entries(all).map(([key, value]) => `export ${key}='${value}'`);
   const log = lab.path('log', `${node.name}-notify.log`);

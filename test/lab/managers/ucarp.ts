@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import type { Balancer } from '../balancer.js';
 import type { Lab } from '../lab.js';
 import { addressOf, BALANCERS, type BalancerName, VIRTUAL_ADDRESSES } from '../topology.js';
@@ -15,7 +16,7 @@ export class Ucarp implements Manager {
   readonly #processes: Processes;
 
   constructor(
-    lab: Lab,
+    private readonly lab: Lab,
     readonly prefers: BalancerName | undefined,
   ) {
     this.#processes = new Processes(lab);
@@ -23,10 +24,8 @@ export class Ucarp implements Manager {
 
   start(node: Balancer): void {
     const { name } = node;
-    const addresses = VIRTUAL_ADDRESSES.map(({ cidr, device }) => `${cidr} dev ${device}`).join(
-      ',',
-    );
-    const env = { SPLICED_ADDRESSES: addresses };
+    const lines = VIRTUAL_ADDRESSES.map(({ cidr, device }) => `${cidr} dev ${device}\n`);
+    const addresses = this.lab.write(join(name, 'addresses'), lines.join(''));
     const first = VIRTUAL_ADDRESSES[0];
     // Without --neutral: one that begins takes away what a killed one has left.
     const argv = ['ucarp', '--shutdown', '--interface', first.device];
@@ -34,8 +33,9 @@ export class Ucarp implements Manager {
     argv.push('--addr', first.address, '--advbase', '1', '--deadratio', '3');
     argv.push('--advskew', name === (this.prefers ?? BALANCERS[0]) ? '0' : '50');
     if (this.prefers !== undefined) argv.push('--preempt');
-    argv.push('--upscript', scriptFor(node, 'ucarp-up.sh', env));
-    argv.push('--downscript', scriptFor(node, 'ucarp-down.sh', env));
+    argv.push('--upscript', scriptFor(node, 'ucarp-up.sh'));
+    argv.push('--downscript', scriptFor(node, 'ucarp-down.sh'));
+    argv.push('--xparam', addresses);
     this.#processes.start(name, 'ucarp', argv);
   }
 
