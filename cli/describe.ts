@@ -19,7 +19,7 @@ export function describe(s: StatusResult): string[] {
       ['taken', describeTakeover(s.takeover)],
       ['guard', describeGuard(guard)],
       ['serves', describeInterfaces(s.interfaces)],
-      ['kernel', `${count(table.live)} splices of at most ${count(table.size)}${full(table)}`],
+      ['kernel', describeTable(table)],
       [
         'caches',
         `internal ${internal.limit === 0 ? 'not kept' : count(internal.entries)} (ours), external ${count(external.entries)} (of peers), ` +
@@ -110,6 +110,12 @@ function describeMode({ mode, peers }: StatusResult): string {
   const others = peers.filter((peer) => peer.mode !== mode);
   const but = others.map((peer) => `; BUT ${plain(peer.name)} is in ${plain(peer.mode)}`);
   return [`${mode}: ${MODE_MEANS[mode] ?? 'unknown to this splicectl'}`, ...but].join('');
+}
+
+function describeTable(table: StatusResult['table']): string {
+  const { live, held, size } = table;
+  const standby = held > 0 ? `, ${count(held)} of them held for other nodes` : '';
+  return `${count(live)} splices of at most ${count(size)}${full(table)}${standby}`;
 }
 
 function full({ live, size }: StatusResult['table']): string {

@@ -68,7 +68,9 @@ export class Daemon {
     // A daemon that is restarted on the active node must not make VRRP think ill of it.
     track.write(watch.here.length > 0 ? 'inSync' : 'outOfSync');
     follower.start();
-    if (!this.settings.sync.disableExternalCache) await parts.standby.removeAll();
+    this.setStandbyTime(parts);
+    const { disableExternalCache, purgeTimeoutMs } = this.settings.sync;
+    if (!disableExternalCache) await parts.standby.leaveAll(purgeTimeoutMs);
     await follower.resync('start');
     parts.prober.start();
     sync.start();
@@ -133,6 +135,7 @@ export class Daemon {
       parts.datapath.debugLevel = kernel.debugLevel;
       parts.datapath.setGuard([...failover.virtualAddresses]);
       this.settings = settings;
+      this.setStandbyTime(parts);
       parts.interfaces.replace(kernel.interfaces);
       parts.watch.replace(failover.virtualAddresses);
       parts.prober.restart();
@@ -143,6 +146,12 @@ export class Daemon {
       const { message } = error as Error;
       this.log.error({ problems: message.split('\n') }, 'configuration not read again: as before');
     }
+  }
+
+  /** Without hot standby nobody says when what is held for another node ends. */
+  private setStandbyTime({ datapath }: Parts): void {
+    const { disableExternalCache, purgeTimeoutMs } = this.settings.sync;
+    datapath.standbyMs = disableExternalCache ? 0 : purgeTimeoutMs;
   }
 
   /** Before anything else is changed: a key file with an error changes nothing either. */
@@ -319,6 +328,7 @@ export class Daemon {
     const { log } = this;
     return {
       demoted: (records) => this.parts?.ownership.demoted(records),
+      ended: (records) => this.parts?.ownership.ended(records),
       syncChanged: (inSync) => {
         this.caughtUp ||= inSync;
         this.writeTrack();

@@ -120,11 +120,24 @@ export class Ownership {
     return run;
   }
 
-  /** These have a stronger owner now: out of the kernel, in silence. */
+  /**
+   * These have a stronger owner now: they are held for it where they stand, and go on translating. Without
+   * hot standby, until no packet has come for PurgeTimeout.
+   */
   demoted(records: Uint8Array): void {
+    this.parts.standby.demote(records, this.parts.purgeTimeoutMs());
+    this.gaveUp(recordCount(records));
+  }
+
+  /** These have ended with a stronger owner: out of the kernel, in silence. */
+  ended(records: Uint8Array): void {
     this.parts.standby.flush();
     this.parts.datapath.table.delete(records);
-    this.counters.given_up += recordCount(records);
+    this.gaveUp(recordCount(records));
+  }
+
+  private gaveUp(entries: number): void {
+    this.counters.given_up += entries;
     if (this.currentRole === 'primary') this.contested();
     else if (!this.aged) {
       clearTimeout(this.takenOver);

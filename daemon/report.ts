@@ -1,7 +1,7 @@
 // What the daemon says of itself: status and statistics.
 import type { Datapath } from '../kernel/datapath.js';
 import type { PathInfo, PeerInfo, SyncEngine } from '../sync/api.js';
-import { sumSteps } from './breath.js';
+import { Breath } from './breath.js';
 import type { Settings } from './config.js';
 import {
   type PathStatus,
@@ -51,7 +51,7 @@ export class Report {
     const { settings, node, datapath, sync, follower, ownership, takeover, guard, handover } =
       this.parts;
     const { nodeName, hashLimit, failover } = settings();
-    const live = await sumSteps(datapath.table.counting());
+    const { live, held } = await this.census();
     return {
       node: nodeName,
       id: node,
@@ -69,7 +69,7 @@ export class Report {
         addresses: failover.virtualAddresses,
       },
       interfaces: this.parts.interfaces.status,
-      table: { live, size: datapath.table.size },
+      table: { live, held, size: datapath.table.size },
       internal: {
         entries: sync.internal.size,
         limit: settings().sync.disableInternalCache ? 0 : sync.internal.limit,
@@ -87,6 +87,17 @@ export class Report {
       name,
       values: this.section(name),
     }));
+  }
+
+  private async census(): Promise<{ live: number; held: number }> {
+    const breath = new Breath();
+    const all = { live: 0, held: 0 };
+    for (const { live, held } of this.parts.datapath.table.counting()) {
+      all.live += live;
+      all.held += held;
+      await breath.take();
+    }
+    return all;
   }
 
   private get uptime(): number {

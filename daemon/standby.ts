@@ -1,5 +1,6 @@
-// DisableExternalCache: what the peers own stands in this kernel as well, held for them. What they say of
-// it is gathered, since one call for many records costs little more than one for a single one.
+// Entries that are held for their owners. With DisableExternalCache what the peers own stands in this kernel
+// as well: what they say of it is gathered, since one call for many records costs little more than one for a
+// single one. Without, only what this node has lost to a peer, for a while.
 import type { Datapath } from '../kernel/datapath.js';
 import { BATCH_ITEMS, Flag, RECORD_SIZE, RecordOffset, Result } from '../kernel/record/layout.js';
 import type { SyncEngine } from '../sync/api.js';
@@ -8,6 +9,7 @@ import type { Log } from './log.js';
 import { recordCount } from './records.js';
 
 type Kind = 'put' | 'gone';
+type IsLeft = (record: Uint8Array, owner: number) => boolean;
 
 export class Standby {
   readonly counters = {
@@ -38,6 +40,12 @@ export class Standby {
     this.gather('gone', records);
   }
 
+  /** These own entries belong to a peer now, by the claims in them; they are changed by this. */
+  demote(records: Uint8Array, purgeTimeoutMs: number): void {
+    this.flush();
+    this.leaveBehind(records, purgeTimeoutMs);
+  }
+
   /** All that was said stands in the kernel when this returns. */
   flush(): void {
     if (this.turn) clearImmediate(this.turn);
@@ -52,30 +60,52 @@ export class Standby {
 
   /** Remove what is held for this peer, of which all is known now, and is not among what it owns. */
   reconcile(sync: SyncEngine, node: number): Promise<void> {
-    const isLeft = (record: Uint8Array, owner: number): boolean =>
+    const isLeft: IsLeft = (record, owner) =>
       owner === node && (sync.external.get(node)?.slotOf(record) ?? -1) < 0;
     return this.removeWhere(isLeft);
   }
 
-  /** Remove all: the peers' flows are not to be held any more. */
-  async removeAll(): Promise<void> {
-    if (this.datapath.counter('standby') > 0) await this.removeWhere(() => true);
+  /** The peers' flows are not to be held any more: without packets for so long they go. */
+  async leaveAll(purgeTimeoutMs: number): Promise<void> {
+    if (this.datapath.counter('standby') + this.datapath.counter('demoted') === 0) return;
+    const left = await this.eachHeld(
+      () => true,
+      (records) => this.leaveBehind(records, purgeTimeoutMs),
+    );
+    if (left > 0) this.log.info({ left }, 'standby entries of an earlier run go when idle');
   }
 
-  private async removeWhere(isLeft: (record: Uint8Array, owner: number) => boolean): Promise<void> {
+  private leaveBehind(records: Uint8Array, purgeTimeoutMs: number): Uint32Array {
+    const view = new DataView(records.buffer, records.byteOffset, records.byteLength);
+    for (let at = RecordOffset.remainingMs; at < records.length; at += RECORD_SIZE) {
+      view.setUint32(at, purgeTimeoutMs, true);
+    }
+    return this.datapath.table.demote(records);
+  }
+
+  private async removeWhere(isLeft: IsLeft): Promise<void> {
+    const { table } = this.datapath;
+    const removed = await this.eachHeld(isLeft, (left) => table.delete(left, { held: true }));
+    this.counters.standby_reconciled += removed;
+    if (removed > 0) this.log.info({ removed }, 'standby entries that no peer owns are gone');
+  }
+
+  /** Does that to those of the table that are held, and chosen. Returns to how many it was done. */
+  private async eachHeld(
+    chosen: IsLeft,
+    does: (records: Uint8Array) => Uint32Array,
+  ): Promise<number> {
     this.flush();
     const breath = new Breath();
-    let removed = 0;
+    let done = 0;
     for (const chunk of this.datapath.table.dump()) {
-      const left = held(chunk, isLeft);
-      if (left.length > 0) {
-        const results = this.datapath.table.delete(left, { held: true });
-        removed += results.filter((result) => result === Result.OK).length;
+      const records = held(chunk, chosen);
+      if (records.length > 0) {
+        done += does(records).filter((result) => result === Result.OK).length;
       }
       await breath.take();
     }
-    this.counters.standby_reconciled += removed;
-    if (removed > 0) this.log.info({ removed }, 'standby entries that no peer owns are gone');
+    return done;
   }
 
   private gather(kind: Kind, records: Uint8Array): void {
@@ -112,10 +142,7 @@ export class Standby {
 }
 
 /** Those of a chunk of the table that are held for another owner, and that are left. */
-function held(
-  chunk: Uint8Array,
-  isLeft: (record: Uint8Array, owner: number) => boolean,
-): Uint8Array {
+function held(chunk: Uint8Array, isLeft: IsLeft): Uint8Array {
   const view = new DataView(chunk.buffer, chunk.byteOffset, chunk.byteLength);
   const left: Uint8Array[] = [];
   for (let i = 0; i < recordCount(chunk); i++) {

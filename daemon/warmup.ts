@@ -103,6 +103,7 @@ class Player {
       link,
       events: {
         demoted: () => {},
+        ended: () => {},
         syncChanged: () => {},
         peerChanged: () => {},
         epochChanged: () => {},

@@ -288,6 +288,17 @@ export class Datapath {
     this.#setTunable('deferMs', Math.min(Math.ceil(ms), DEFER_MS_MAX));
   }
 
+  /**
+   * After so many milliseconds without a packet an entry that is held for another node goes; 0: when that
+   * node says so.
+   */
+  get standbyMs(): number {
+    return this.#tunables.getUint32(TunablesOffset.standbyMs, true);
+  }
+  set standbyMs(ms: number) {
+    this.#setTunable('standbyMs', Math.min(Math.ceil(ms), 0xffffffff));
+  }
+
   /** Seconds per state; those not named get their default. */
   setTimeouts(timeouts: Partial<Record<TimeoutName, number>>): void {
     for (const [name, index] of Object.entries(Timeout) as [TimeoutName, number][]) {

@@ -9,12 +9,14 @@ import {
   BATCH_ITEMS,
   BATCHES,
   BatchItemOffset,
+  Flag,
   LIVE_SIZE,
   LiveOffset,
   MailboxOffset,
   Operation,
   OperationFlag,
   RECORD_SIZE,
+  RecordOffset,
 } from './record/layout.js';
 import { RecordView } from './record/record.js';
 
@@ -133,20 +135,26 @@ export class Table {
   /**
    * Put n records of RECORD_SIZE bytes into the table; their times are stamped by this kernel's own
    * clock. A record gives way, or makes others give way: of one splice by (epoch, owner), of two splices of
-   * one address pair the later one stays. One with Flag.STANDBY is held for its owner: translated, in silence, until it is deleted or a stronger claim takes its place.
+   * one address pair the later one stays. One with Flag.STANDBY is held for its owner: translated, in silence,
+   * until it is deleted or a stronger claim takes its place. What is in the table changes its owner where it
+   * stands, and is not missing for a moment.
+   * @param options known: only where the splice is in the table already, else NOT_FOUND
    * @returns one Result per record
    */
-  insert(records: Uint8Array, options: { events?: boolean } = {}): Uint32Array {
-    return this.#eachBatch(Operation.INSERT, records, options.events ? OperationFlag.EVENTS : 0);
+  insert(records: Uint8Array, options: { events?: boolean; known?: boolean } = {}): Uint32Array {
+    const flags =
+      (options.events ? OperationFlag.EVENTS : 0) | (options.known ? OperationFlag.HELD : 0);
+    return this.#eachBatch(Operation.INSERT, records, flags);
   }
 
   /**
    * The same for chunk after chunk, beside the work of their source. Nothing else may be inserted or deleted
    * while something is under way.
    */
-  insertion(inserted: Inserted): Insertion {
+  insertion(inserted: Inserted, options: { known?: boolean } = {}): Insertion {
+    const flags = options.known ? OperationFlag.HELD : 0;
     const start = (batch: Batch, records: Uint8Array, beside: boolean): void => {
-      batch.fill(Operation.INSERT, 0, records);
+      batch.fill(Operation.INSERT, flags, records);
       if (beside) batch.runBeside(this.#program);
       else batch.run(this.#program);
     };
@@ -162,6 +170,16 @@ export class Table {
     const flags =
       (options.events ? OperationFlag.EVENTS : 0) | (options.held ? OperationFlag.HELD : 0);
     return this.#eachBatch(Operation.DELETE, records, flags);
+  }
+
+  /**
+   * The splices that these records identify belong to others now, by the claim (epoch, owner) of each record:
+   * they become standby entries where they stand. Without a packet for remaining_ms they go, unless their
+   * owner or a commit says otherwise; standby entries are given no more time than that by it.
+   * @returns one Result per record
+   */
+  demote(records: Uint8Array): Uint32Array {
+    return this.#eachBatch(Operation.DEMOTE, records, 0);
   }
 
   /** Another node has these splices: commits that wait for it go on. @returns one Result per record */
@@ -257,12 +275,19 @@ export class Table {
 
   /** Entries in the table now. */
   live(): number {
-    return sum(this.counting());
+    return sum(this.#walk(Operation.DUMP));
   }
 
-  /** The same in steps, each with its count. */
-  counting(): Generator<number> {
-    return this.#walk(Operation.DUMP);
+  /** The same in steps: how many entries each has found, and how many of them are held for other owners. */
+  *counting(): Generator<{ live: number; held: number }> {
+    for (const live of this.#walk(Operation.DUMP)) {
+      let held = 0;
+      for (let i = 0; i < live; i++) {
+        const flags = this.#view.getUint16(this.#item(i) + RecordOffset.flags, true);
+        if (flags & Flag.STANDBY) held++;
+      }
+      yield { live, held };
+    }
   }
 }
 

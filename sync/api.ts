@@ -2,7 +2,7 @@
  * What the daemon sees of the replication. engine.ts implements it: `new Sync(options)`.
  *
  * The daemon feeds it kernel events (`local`) and datagrams (`receive`), and it calls back when a
- * splice must leave this kernel (`demoted`). All calls are synchronous and made from one thread.
+ * splice is this kernel's no more (`demoted`, `ended`). All calls are synchronous and made from one thread.
  */
 import type { Cache, CacheStats } from './cache.js';
 import type { Clock, Link, LinkStats, Random } from './ports.js';
@@ -59,10 +59,12 @@ export interface SyncOptions {
 /** Called back from within the calls of SyncEngine, and from timers. */
 export interface SyncEvents {
   /**
-   * These splices (n × 152 bytes, valid during the call) belong to another node now, or have ended
-   * there: delete them from the kernel, without events. They have left the internal cache already.
+   * These splices (n × 152 bytes, the caller's to keep) belong to another node now, by the claim (epoch,
+   * owner) of each record: the kernel shall hold them for it. They have left the internal cache already.
    */
   demoted(records: Uint8Array): void;
+  /** These have ended there: out of the kernel, without events. */
+  ended(records: Uint8Array): void;
   /** `inSync` of the engine has changed. */
   syncChanged(inSync: boolean): void;
   /** A peer has come, gone, come back, or is in sync or not any more. */
@@ -72,7 +74,7 @@ export interface SyncEvents {
   /**
    * DisableExternalCache: peers own these (n × 152 bytes, n up to 512, valid during the call), new or
    * changed: this kernel shall hold them as standby entries. Called at the end of the call that caused
-   * it or a turn later, after `demoted`.
+   * it or a turn later, after `demoted` and `ended`.
    */
   standby?(records: Uint8Array): void;
   /** They do not own these any more: out of the kernel, without events. Not what was committed. */

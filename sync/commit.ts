@@ -108,9 +108,8 @@ export class Commit {
         const where = slots && this.#store.has(slots[index], key) ? slots[index] : -1;
         const slot = where < 0 ? this.#store.find(key) : where;
         const epoch = view.getUint32(at + RecordOffset.epoch, true);
-        if (this.#beaten(slot, key, epoch, where < 0)) {
+        if (this.#beaten(view, at, slot, key, epoch, where < 0)) {
           this.counts.commit_beaten++;
-          this.#ownership.demote(view, at);
           continue;
         }
         if (this.#taken(slot, key, view, at, now, room > 0)) room--;
@@ -133,12 +132,23 @@ export class Commit {
   }
 
   /** Has a stronger claim come since a record was planned; or, if it is not where it was, its end? */
-  #beaten(slot: number, key: Identity, epoch: number, moved: boolean): boolean {
+  #beaten(
+    view: DataView,
+    at: number,
+    slot: number,
+    key: Identity,
+    epoch: number,
+    moved: boolean,
+  ): boolean {
     const { node } = this.#host;
-    if (moved && this.#ownership.tombstones.covers(key, epoch, node)) return true;
-    return (
-      slot >= 0 && !this.#store.internal.holds(slot) && !this.#ownership.beats(epoch, node, slot)
-    );
+    if (moved && this.#ownership.tombstones.covers(key, epoch, node)) {
+      this.#ownership.bury(view, at);
+      return true;
+    }
+    if (slot < 0 || this.#store.internal.holds(slot)) return false;
+    if (this.#ownership.beats(epoch, node, slot)) return false;
+    this.#ownership.demote(view, at, this.#store.epoch(slot), this.#store.owner(slot));
+    return true;
   }
 
   /** Makes a record of a peer's one of ours, under this epoch. False: its time is over. */

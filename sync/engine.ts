@@ -150,6 +150,7 @@ export class Sync implements SyncEngine {
         epoch: this.#options.epoch,
         outbox: this.#outbox,
         demoted: (records) => options.events.demoted(records),
+        ended: (records) => options.events.ended(records),
         epochChanged: (epoch) => options.events.epochChanged(epoch),
         full: (peer, sequence) => this.#full(peer, sequence),
         uncached: this.#options.disableInternalCache,

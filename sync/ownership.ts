@@ -7,6 +7,7 @@ import {
   EVENT_SIZE,
   EventOffset,
   EventType,
+  Flag,
   RECORD_SIZE,
   RecordOffset,
   State,
@@ -30,6 +31,7 @@ export interface OwnershipHost {
   readonly epoch: number;
   readonly outbox: Outbox;
   demoted(records: Uint8Array): void;
+  ended(records: Uint8Array): void;
   epochChanged(epoch: number): void;
   /** A record did not find room: one of ours, or one that a peer has said in this datagram. */
   full(peer?: Peer, sequence?: number): void;
@@ -52,8 +54,9 @@ export class Ownership {
   #resyncing = false;
   /** Epoch of the strongest claim that this node has said. */
   #claimed = 0;
-  /** Records that have to leave this kernel, gathered during one call. */
+  /** Records that this kernel has to give up, gathered during one call. */
   #demoted: Uint8Array[] = [];
+  #buried: Uint8Array[] = [];
   readonly counts = counts(
     'demoted', // given up to a stronger claim
     'weaker', // claims that ours, or another peer's, beats
@@ -114,7 +117,7 @@ export class Ownership {
       else this.#store.setMark(slot, Mark.CONTESTED, true);
       return;
     }
-    if (ours) this.#giveUp(slot, key);
+    if (ours) this.#giveUp(slot, key, epoch, peer.node);
     if (slot >= 0 && peer.cache.holds(slot)) {
       // the last word of its owner holds, whatever was thought before
       peer.cache.overwrite(slot, key, view, at, peer.heardAt);
@@ -148,7 +151,7 @@ export class Ownership {
     // nobody's claim is left
     if (epoch > 0) this.#store.setMark(slot, Mark.CONTESTED, false);
     const holder = this.#store.cacheOf(slot) as Cache;
-    if (holder === this.internal) this.#giveUp(slot, key);
+    if (holder === this.internal) this.#buryOurs(slot, key);
     else if (!its) holder.contestedAt = peer.heardAt;
     holder.remove(slot);
   }
@@ -186,8 +189,7 @@ export class Ownership {
     const changed = { inserted: 0, updated: 0 };
     const now = this.#store.now();
     for (let at = 0; at + RECORD_SIZE <= records.length; at += RECORD_SIZE) {
-      if (view.getUint32(at + RecordOffset.owner, true) !== this.#host.node) continue;
-      if (!replicable(records, at)) continue;
+      if (!this.#isOwn(view, at) || !replicable(records, at)) continue;
       if (this.#host.uncached) {
         // there is nothing to be compared with: a bulk says all of it
         this.#note(view.getUint32(at + RecordOffset.epoch, true));
@@ -205,7 +207,7 @@ export class Ownership {
     const now = this.#store.now();
     let said = 0;
     for (let at = 0; at + RECORD_SIZE <= records.length; at += RECORD_SIZE) {
-      if (view.getUint32(at + RecordOffset.owner, true) !== this.#host.node) continue;
+      if (!this.#isOwn(view, at)) continue;
       if (replicable(records, at) && this.#owned(records, view, at, now) === 'inserted') said++;
     }
     return said;
@@ -231,18 +233,31 @@ export class Ownership {
     else this.#host.outbox.gone(key, this.tombstones.endOf(key));
   }
 
-  /** This record has to leave the kernel. */
-  demote(view: DataView, at: number): void {
-    this.#demoted.push(new Uint8Array(view.buffer, view.byteOffset + at, RECORD_SIZE).slice());
+  /** The kernel is to hold this record for the owner whose claim has beaten ours. */
+  demote(view: DataView, at: number, epoch: number, owner: number): void {
+    const record = copyOf(view, at);
+    const claim = new DataView(record.buffer);
+    claim.setUint32(RecordOffset.epoch, epoch, true);
+    claim.setUint32(RecordOffset.owner, owner, true);
+    this.#demoted.push(record);
   }
 
-  /** Call back about what was demoted since the last time, in one piece. */
+  /** This record, which has ended under a stronger claim than ours, has to leave the kernel. */
+  bury(view: DataView, at: number): void {
+    this.#buried.push(copyOf(view, at));
+  }
+
+  /** Call back about what was given up since the last time, in one piece. */
   deliverDemoted(): void {
-    if (this.#demoted.length === 0) return;
-    const records = new Uint8Array(this.#demoted.length * RECORD_SIZE);
-    for (const [index, record] of this.#demoted.entries()) records.set(record, index * RECORD_SIZE);
-    this.#demoted = [];
-    this.#host.demoted(records);
+    const [buried, demoted] = [this.#buried, this.#demoted];
+    if (buried.length > 0) {
+      this.#buried = [];
+      this.#host.ended(inOnePiece(buried));
+    }
+    if (demoted.length > 0) {
+      this.#demoted = [];
+      this.#host.demoted(inOnePiece(demoted));
+    }
   }
 
   /** Is that claim stronger than the one under which the record in the slot is held? */
@@ -264,13 +279,30 @@ export class Ownership {
     return peer.graves.goneSince(key, sequence);
   }
 
-  /** A record of ours has to leave this kernel. It is still in its slot. */
-  #giveUp(slot: number, key: Identity): void {
-    const record = new Uint8Array(RECORD_SIZE);
-    this.internal.render(slot, new DataView(record.buffer), 0);
-    this.#demoted.push(record);
+  /** A record of ours belongs to somebody else. It is still in its slot. */
+  #giveUp(slot: number, key: Identity, epoch: number, owner: number): void {
+    this.demote(this.#rendered(slot), 0, epoch, owner);
     this.counts.demoted++;
     this.#host.outbox.gone(key, this.tombstones.endOf(key));
+  }
+
+  /** The same of one that has ended there. */
+  #buryOurs(slot: number, key: Identity): void {
+    this.bury(this.#rendered(slot), 0);
+    this.counts.demoted++;
+    this.#host.outbox.gone(key, this.tombstones.endOf(key));
+  }
+
+  #rendered(slot: number): DataView {
+    const view = new DataView(new ArrayBuffer(RECORD_SIZE));
+    this.internal.render(slot, view, 0);
+    return view;
+  }
+
+  /** Not what the kernel holds for another owner. */
+  #isOwn(view: DataView, at: number): boolean {
+    if (view.getUint32(at + RecordOffset.owner, true) !== this.#host.node) return false;
+    return (view.getUint16(at + RecordOffset.flags, true) & Flag.STANDBY) === 0;
   }
 
   /** The kernel holds this record as ours. */
@@ -287,7 +319,8 @@ export class Ownership {
     const dead = this.tombstones.covers(key, epoch, this.#host.node);
     if (dead || (foreign && !this.beats(epoch, this.#host.node, known))) {
       this.counts.local_beaten++;
-      this.demote(view, at);
+      if (dead) this.bury(view, at);
+      else this.demote(view, at, this.#store.epoch(known), this.#store.owner(known));
       return undefined;
     }
     const what = this.internal.put(known, key, view, at, now);
@@ -324,7 +357,7 @@ export class Ownership {
   #giveUpUnseen(key: Identity, view: DataView, at: number, epoch: number, owner: number): void {
     const { node, uncached } = this.#host;
     if (!uncached || key.origin !== node || !stronger(epoch, owner, this.#claimed, node)) return;
-    this.demote(view, at);
+    this.demote(view, at, epoch, owner);
     this.counts.demoted++;
   }
 
@@ -352,6 +385,16 @@ export class Ownership {
     this.internal.remove(slot);
     outbox.gone(key, this.tombstones.endOf(key));
   }
+}
+
+function inOnePiece(parts: readonly Uint8Array[]): Uint8Array {
+  const whole = new Uint8Array(parts.length * RECORD_SIZE);
+  for (const [index, record] of parts.entries()) whole.set(record, index * RECORD_SIZE);
+  return whole;
+}
+
+function copyOf(view: DataView, at: number): Uint8Array {
+  return new Uint8Array(view.buffer, view.byteOffset + at, RECORD_SIZE).slice();
 }
 
 /** The peer has said something of this splice: what is held of its bucket is not older than that. */

@@ -140,7 +140,8 @@ export interface StatusResult {
     /** Configured, and tried again whenever an interface comes. */
     readonly unserved: readonly { readonly name: string; readonly why: string }[];
   };
-  readonly table: { readonly live: number; readonly size: number };
+  /** Entries of the kernel, and how many of them are held for other owners (standby). */
+  readonly table: { readonly live: number; readonly held: number; readonly size: number };
   /** A limit of 0: it is not kept (DisableInternalCache). */
   readonly internal: { readonly entries: number; readonly limit: number };
   readonly external: { readonly entries: number; readonly limit: number };

@@ -120,6 +120,7 @@ static __always_inline int syn_on_entry(struct __sk_buff *skb, struct packet *p,
 		return TC_ACT_SHOT;
 	}
 	count(SPLICE_CNT_SYN_REUSED);
+	e->live.unproven = 0;
 	entry_remove(e, ref->slot, ref->id, true);
 	return not_spliced(skb, p);
 }

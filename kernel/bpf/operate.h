@@ -85,7 +85,7 @@ static __noinline __u32 judge_claim(const struct splice_record *r, __u32 leg)
 	if (!e)
 		return SPLICE_OK;
 	if (e->record.id == r->id && same_splice(&e->record, r))
-		return beats(r, &e->record) ? SPLICE_OK : SPLICE_EXISTS;
+		return beats(r, &e->record) && control_replicable(control_read(e)) ? SPLICE_OK : SPLICE_EXISTS;
 	return displaces(r, e) ? SPLICE_OK : SPLICE_TUPLE_TAKEN;
 }
 
@@ -99,6 +99,11 @@ static __noinline void make_room(const struct splice_record *r, __u32 leg)
 		entry_remove(e, ref->slot, ref->id, ref->id != r->id || !same_splice(&e->record, r));
 }
 
+static __always_inline __u32 limit_ms(__u64 ms)
+{
+	return ms > 0xffffffff ? 0xffffffff : ms;
+}
+
 /* Another machine's clock means nothing here: only what is left and how long it was idle. */
 static __always_inline void stamp_entry(struct splice_entry *e, const struct splice_record *r)
 {
@@ -107,9 +112,7 @@ static __always_inline void stamp_entry(struct splice_entry *e, const struct spl
 		e->live.timeout_ms = state_timeout(control_read(e));
 		return;
 	}
-	e->live.timeout_ms = r->idle_ms + r->remaining_ms;
-	if (e->live.timeout_ms < r->idle_ms)
-		e->live.timeout_ms = 0xffffffff;
+	e->live.timeout_ms = limit_ms((__u64)r->idle_ms + r->remaining_ms);
 	e->live.shortened = 1;
 }
 
@@ -145,48 +148,91 @@ static __always_inline bool same_tuple(const struct splice_tuple *a, const struc
 	return !differs;
 }
 
-/* What stands on the record's first tuple, when it is the same splice, held for another owner. */
-static __always_inline struct splice_entry *held_entry(const struct splice_record *r)
+/* What stands on the record's tuples, when it is the same splice, whoever owns it. */
+static __always_inline struct splice_entry *known_entry(const struct splice_record *r)
 {
 	struct splice_leg_ref *ref = bpf_map_lookup_elem(&legs, &r->tuple[0]);
 	struct splice_entry *e = ref ? entry_of(ref) : NULL;
 
-	if (!e || !control_standby(control_read(e)) || e->record.id != r->id ||
-	    !same_splice(&e->record, r) || !same_tuple(&e->record.tuple[1], &r->tuple[1]))
+	if (!e || e->record.id != r->id || !same_splice(&e->record, r) ||
+	    !same_tuple(&e->record.tuple[1], &r->tuple[1]))
 		return NULL;
 	return e;
 }
 
 /*
- * The owner says something newer of a splice that is held for it, or it becomes this node's own. What has
- * been learnt from packets stays; FINs that they brought count only when the splice is this node's.
+ * The word of an entry of which somebody with the stronger claim says `said`. What packets have brought here
+ * is not forgotten: FINs stay, and what a reset has torn down does not come to life again. Where the splice is
+ * this node's from now on, such a word is one that nobody has heard yet.
  */
-static __noinline __u32 update_held(struct splice_entry *e, const struct splice_record *r, bool events)
+static __always_inline control_t control_said(control_t c, control_t said)
+{
+	__u16 flags = control_flags(said) | (control_flags(c) & (FLAGS_FIN | FLAGS_FINACK));
+	__u32 generation = (__u32)said + !control_standby(said);
+
+	if (control_torn(c))
+		return control_make(generation, flags, SPLICE_CLOSE, SPLICE_CLOSE);
+	return flags == control_flags(said) ? said : control_active(generation, flags);
+}
+
+/* Of what an entry was told and what it has seen, the later packet counts. */
+static __always_inline void stamp_known(struct splice_entry *e, const struct splice_record *r, control_t c)
+{
+	struct splice_tunables *t = get_tunables();
+	__u64 now = bpf_ktime_get_ns(), idle = idle_ms(e, now);
+	control_t next = control_read(e);
+
+	if (!t || control_torn(next))
+		return;
+	if (idle >= t->timeout_ms[SPLICE_TIMEOUT_PROBE])
+		e->live.unproven = 1;	/* what was seen here says nothing any more */
+	if (r->idle_ms < idle) {
+		idle = r->idle_ms;
+		e->live.last_seen_ns = now - idle * NS_PER_MS;
+	}
+	if (control_standby(c) && e->live.shortened && !control_finished(next))
+		return;	/* a SYN has asked for its addresses */
+	e->live.probes = 0;
+	e->live.shortened = 0;
+	e->live.timeout_ms = state_timeout(next);
+	if (control_standby(next) || !e->live.unproven)
+		return;
+	e->live.timeout_ms = limit_ms(idle + r->remaining_ms);
+	e->live.shortened = 1;
+}
+
+static __always_inline void count_known(control_t c, control_t next)
+{
+	if (control_standby(c) && !control_standby(next))
+		count(SPLICE_CNT_STANDBY_TAKEN);
+	if (!control_standby(c) && control_standby(next))
+		count(SPLICE_CNT_DEMOTED);
+}
+
+/*
+ * Somebody with the stronger claim says something newer of a splice that is in the table; or it becomes this
+ * node's own, or another one's. It is not missing for a moment.
+ */
+static __noinline __u32 update_known(struct splice_entry *e, const struct splice_record *r, bool events)
 {
 	control_t said = *(const control_t *)&r->generation;
-	__u16 seen;
 
 	e->record.epoch = r->epoch;
 	e->record.owner = r->owner;
 	for (int i = 0; i < 8; i++) {
-		control_t c = control_read(e);
+		control_t c = control_read(e), next = control_said(c, said);
 
-		if (__sync_val_compare_and_swap(control_of(e), c, said) != c)
+		if (__sync_val_compare_and_swap(control_of(e), c, next) != c)
 			continue;
-		if (control_finished(c) != control_finished(said))
-			count_service(e, control_finished(said) ? -1 : 1);
+		if (control_finished(c) != control_finished(next))
+			count_service(e, control_finished(next) ? -1 : 1);
 		e->live.changed = 1;
-		if (e->live.unproven || control_standby(said))
-			stamp_entry(e, r);
-		else
-			e->live.timeout_ms = state_timeout(said);
+		stamp_known(e, r, c);
 		inserted(e, r, events);
-		if (control_standby(said))
+		count_known(c, next);
+		if (next == said || control_standby(next))
 			return SPLICE_OK;
-		count(SPLICE_CNT_STANDBY_TAKEN);
-		seen = control_flags(c) & (FLAGS_FIN | FLAGS_FINACK) & ~control_flags(said);
-		if (seen && !control_torn(c))
-			control_add_flags(e, seen);
+		emit_event(e, control_torn(next) ? SPLICE_EVENT_DESTROY : SPLICE_EVENT_UPDATE, r->id, next);
 		return SPLICE_OK;
 	}
 	return SPLICE_EXISTS;
@@ -202,9 +248,9 @@ static __noinline __u32 insert_contested(const struct splice_record *r, bool eve
 		result = judge_claim(r, 1);
 	if (result != SPLICE_OK)
 		return result;
-	e = held_entry(r);
+	e = known_entry(r);
 	if (e)
-		return update_held(e, r, events);
+		return update_known(e, r, events);
 	make_room(r, 0);
 	make_room(r, 1);
 	e = entry_claim(&slot);
@@ -216,14 +262,29 @@ static __noinline __u32 insert_contested(const struct splice_record *r, bool eve
 	return inserted(e, r, events);
 }
 
-/* As a rule both tuples are free, as was seen a moment ago, and a slot is at hand. */
-static __always_inline __u32 insert(const struct splice_record *r, bool free, bool events)
+/* Only what is in the table already: what has ended here does not come back. */
+static __always_inline __u32 insert_known(const struct splice_record *r, bool events)
 {
+	struct splice_entry *e = known_entry(r);
+
+	if (!e)
+		return SPLICE_NOT_FOUND;
+	if (!beats(r, &e->record) || !control_replicable(control_read(e)))
+		return SPLICE_EXISTS;
+	return update_known(e, r, events);
+}
+
+/* As a rule both tuples are free, as was seen a moment ago, and a slot is at hand. */
+static __always_inline __u32 insert(const struct splice_record *r, bool free, __u32 op_flags)
+{
+	bool events = op_flags & SPLICE_OP_EVENTS;
 	struct splice_entry *e;
 	__u32 slot;
 
 	if (!record_valid(r))
 		return SPLICE_INVALID;
+	if (op_flags & SPLICE_OP_HELD)
+		return insert_known(r, events);
 	if (!free || bpf_map_pop_elem(&free_slots, &slot))
 		return insert_contested(r, events);
 	e = entry_zeroed(&slot);
@@ -235,7 +296,42 @@ static __always_inline __u32 insert(const struct splice_record *r, bool free, bo
 	return inserted(e, r, events);
 }
 
-/* DELETE and CONFIRM: to the entry of this identity. */
+/*
+ * An own entry becomes standby where it stands, and goes on translating. It says nothing of its new owner's
+ * generations, so whatever that one says next is newer. Its time is never prolonged by this.
+ */
+static __noinline __u32 demote(struct splice_entry *e, const struct splice_record *r)
+{
+	__u64 time = idle_ms(e, bpf_ktime_get_ns()) + r->remaining_ms;
+
+	for (int i = 0; i < 8; i++) {
+		control_t c = control_read(e), next = control_announced(c);
+
+		if (!control_replicable(c))
+			return SPLICE_EXISTS;
+		if (!control_standby(c)) {
+			if (e->record.epoch > r->epoch ||
+			    (e->record.epoch == r->epoch && e->record.owner >= r->owner))
+				return SPLICE_EXISTS;
+			next = (next | (__u64)SPLICE_F_STANDBY << 32) >> 32 << 32;
+			if (__sync_val_compare_and_swap(control_of(e), c, next) != c)
+				continue;
+			e->record.epoch = r->epoch;
+			e->record.owner = r->owner;
+			e->live.unproven = 1;
+			e->live.probes = 0;
+			e->live.shortened = 0;
+			count(SPLICE_CNT_DEMOTED);
+		}
+		if (time < e->live.timeout_ms)
+			e->live.timeout_ms = time;
+		e->live.changed = 1;
+		return SPLICE_OK;
+	}
+	return SPLICE_EXISTS;
+}
+
+/* DELETE, CONFIRM and DEMOTE: to the entry of this identity. */
 static __always_inline __u32 operate_on_record(const struct splice_record *r, __u32 op, __u32 flags)
 {
 	struct splice_leg_ref *ref = bpf_map_lookup_elem(&legs, &r->tuple[0]);
@@ -249,6 +345,8 @@ static __always_inline __u32 operate_on_record(const struct splice_record *r, __
 		return SPLICE_NOT_FOUND;
 	if (flags & SPLICE_OP_HELD && !control_standby(control_read(e)))
 		return SPLICE_NOT_FOUND;
+	if (op == SPLICE_OP_DEMOTE)
+		return demote(e, r);
 	done = op == SPLICE_OP_CONFIRM ? control_confirm(e) :
 					 entry_remove(e, ref->slot, ref->id, flags & SPLICE_OP_EVENTS);
 	return done ? SPLICE_OK : SPLICE_NOT_FOUND;
@@ -290,7 +388,7 @@ static long record_step(__u32 index, void *context)
 	if (!b || index >= SPLICE_BATCH_ITEMS)
 		return 1;
 	r = &b->records[index];
-	b->results[index] = b->op == SPLICE_OP_INSERT ? insert(r, !b->results[index], b->flags & SPLICE_OP_EVENTS) :
+	b->results[index] = b->op == SPLICE_OP_INSERT ? insert(r, !b->results[index], b->flags) :
 							operate_on_record(r, b->op, b->flags);
 	return 0;
 }
@@ -301,7 +399,8 @@ static __always_inline int operate_batch(__u32 which)
 	struct splice_batch *b = bpf_map_lookup_elem(&batches, &which);
 
 	if (!b || b->count > SPLICE_BATCH_ITEMS ||
-	    (b->op != SPLICE_OP_INSERT && b->op != SPLICE_OP_DELETE && b->op != SPLICE_OP_CONFIRM))
+	    (b->op != SPLICE_OP_INSERT && b->op != SPLICE_OP_DELETE && b->op != SPLICE_OP_CONFIRM &&
+	     b->op != SPLICE_OP_DEMOTE))
 		return 1;
 	bpf_loop(b->count, look_step, &which, 0);
 	bpf_loop(b->count, record_step, &which, 0);

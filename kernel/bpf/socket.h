@@ -182,7 +182,10 @@ static __noinline void give_way_to_call(const struct splice_call *call, __u32 le
 	if (!e)
 		return;
 	if (!control_finished(control_read(e))) {
-		if (leg || !standby_weaker(e) || !entry_remove(e, old->slot, old->id, false))
+		if (leg || !standby_weaker(e))
+			return;
+		e->live.unproven = 0;
+		if (!entry_remove(e, old->slot, old->id, true))
 			return;
 		count(SPLICE_CNT_STANDBY_YIELDED);
 		return;

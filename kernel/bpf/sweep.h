@@ -22,6 +22,7 @@ static long expire_step(__u32 index, void *context)
 	struct walk *w = context;
 	__u32 slot = w->first + index;
 	struct splice_entry *e = bpf_map_lookup_elem(&entries, &slot);
+	control_t c;
 	__u64 id;
 
 	if (!e || w->found >= SWEEP_REMOVALS_MAX)
@@ -32,10 +33,13 @@ static long expire_step(__u32 index, void *context)
 		return 0;
 	if (idle_ms(e, bpf_ktime_get_ns()) < e->live.timeout_ms)
 		return 0;
-	if (entry_remove(e, slot, id, true)) {
-		count(SPLICE_CNT_EXPIRED);
-		w->found++;
-	}
+	c = control_read(e);
+	if (!entry_remove(e, slot, id, true))
+		return 0;
+	count(SPLICE_CNT_EXPIRED);
+	if (control_standby(c) && !control_finished(c))
+		count(SPLICE_CNT_STANDBY_EXPIRED);
+	w->found++;
 	return 0;
 }
 

@@ -135,8 +135,8 @@ static __always_inline __u32 state_timeout(control_t c)
 
 	if (!t)
 		return 0;
-	if (control_standby(c) && !control_finished(c))
-		return 0xffffffff;	/* its owner says when it ends */
+	if (control_standby(c) && !control_finished(c))	/* its owner says when it ends */
+		return t->standby_ms ? t->standby_ms : 0xffffffff;
 	if (control_is(c, SPLICE_CLOSE))
 		which = flags & FLAGS_OPEN ? SPLICE_TIMEOUT_SYNSENT : SPLICE_TIMEOUT_CLOSE;
 	else if (flags & FLAGS_OPEN)
@@ -263,11 +263,13 @@ __noinline bool control_change(struct splice_entry *e, control_t c, control_t ne
 			   (__u32)(next >> 32), (__u32)next);
 	if (control_finished(next) && !control_finished(c))
 		count_service(e, -1);
-	if (!id || control_standby(next) || !control_replicable(next))
+	if (!id || !control_replicable(next))
 		return true;
 	if (control_torn(next)) {
 		if (control_replicable(c))
 			emit_event(e, SPLICE_EVENT_DESTROY, id, next);
+	} else if (control_standby(next)) {
+		return true;
 	} else if (!control_replicable(c)) {
 		count(SPLICE_CNT_COMMITTED);
 		emit_event(e, SPLICE_EVENT_NEW, id, next);
@@ -347,6 +349,17 @@ static __always_inline void unlink_leg(struct splice_entry *e, __u32 leg, __u64 
 		bpf_map_delete_elem(&legs, &key);
 }
 
+/*
+ * The others have to hear of this end. What is held for another owner ends in silence, unless packets have
+ * come for it here: then this node may be about to take it over, and must not raise it again.
+ */
+static __always_inline bool end_is_told(struct splice_entry *e, control_t c)
+{
+	if (!control_replicable(c) || control_torn(c))
+		return false;
+	return !control_standby(c) || !e->live.unproven || e->live.shortened;
+}
+
 /* Take the entry out if it is still the splice id. Returns false when somebody else already did. */
 __noinline bool entry_remove(struct splice_entry *e, __u32 slot, __u64 id, bool events)
 {
@@ -361,7 +374,7 @@ __noinline bool entry_remove(struct splice_entry *e, __u32 slot, __u64 id, bool 
 	unlink_leg(e, 1, id);
 	if (!control_finished(c))
 		count_service(e, -1);
-	if (control_replicable(c) && !control_torn(c) && !control_standby(c) && events)
+	if (events && end_is_told(e, c))
 		emit_event(e, SPLICE_EVENT_DESTROY, id,
 			   control_make((__u32)c + 1, control_flags(c), control_state(c, 0),
 					control_state(c, 1)));

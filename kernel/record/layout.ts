@@ -175,7 +175,7 @@ export const TunablesOffset = {
   frozen: 88,
   debugLevel: 92,
   deferMs: 96,
-  pad: 100,
+  standbyMs: 100,
   answerUntilNs: 104,
 } as const;
 
@@ -252,6 +252,8 @@ export const Counter = {
   fenced_probe: 59,
   fenced_unspliced: 60,
   fenced_sent: 61,
+  demoted: 62,
+  standby_expired: 63,
 } as const;
 export type CounterName = keyof typeof Counter;
 
@@ -290,6 +292,7 @@ export const Operation = {
   ADOPT: 7,
   PROBE: 8,
   CONFIRM: 9,
+  DEMOTE: 10,
 } as const;
 export type OperationName = keyof typeof Operation;
 

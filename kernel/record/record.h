@@ -49,8 +49,9 @@ enum splice_flag {
 	SPLICE_F_ACKED1 = 0x0020,	/* server has acknowledged all that the proxy wrote */
 	SPLICE_F_OPEN0 = 0x0040,	/* local socket of the client leg is open */
 	SPLICE_F_OPEN1 = 0x0080,	/* local socket of the server leg is open */
-	SPLICE_F_STANDBY = 0x0100,	/* held for another owner: no event, no expiry while it lives; its
-					 * generation counts what that owner has said */
+	SPLICE_F_STANDBY = 0x0100,	/* held for another owner: no event but its end, no expiry while it
+					 * lives (see standby_ms); its generation counts what that owner
+					 * has said */
 	SPLICE_F_DEFER0 = 0x0200,	/* announced, and the client leg waits until another node has it */
 	SPLICE_F_DEFER1 = 0x0400,	/* ... the server leg does; in no event, and in no other node */
 };
@@ -156,7 +157,7 @@ struct splice_service {
 
 /*
  * Requests to the table_op program. The first octet of the packet that it is run on says where it finds
- * the request: 0 in the mailbox; n in batch n - 1, which takes INSERT, DELETE and CONFIRM only.
+ * the request: 0 in the mailbox; n in batch n - 1, which takes INSERT, DELETE, CONFIRM and DEMOTE only.
  */
 enum splice_op {
 	SPLICE_OP_INIT = 1,	/* fill the list of free slots, start the sweep */
@@ -171,6 +172,9 @@ enum splice_op {
 	SPLICE_OP_PROBE = 8,	/* like DUMP: the entries that no packet has proven for argument ms, each
 				 * counted as probed; after SPLICE_PROBES_MAX unanswered ones it is removed */
 	SPLICE_OP_CONFIRM = 9,	/* records[0..count), by identity: another node has them (COMMIT) */
+	SPLICE_OP_DEMOTE = 10,	/* records[0..count), by identity, with the claim that has beaten ours: they
+				 * are held for that owner where they stand, for remaining_ms without a
+				 * packet, until that owner or a commit says otherwise */
 };
 
 enum splice_op_flag {
@@ -182,13 +186,14 @@ enum splice_op_flag {
 	SPLICE_OP_JOIN = 16,	/* ADOPT: this table is in use already. What is not in it any more stays
 				 * out; what is gets what it has not heard of, once for each mark */
 	SPLICE_OP_ANNOUNCED = 32,	/* DUMP: as the events have them: without DEFER flags */
-	SPLICE_OP_HELD = 64,	/* DELETE: only entries that are held for another owner */
+	SPLICE_OP_HELD = 64,	/* DELETE: only entries that are held for another owner; INSERT: only where the
+				 * splice is in the table already */
 };
 
 enum splice_op_result {
 	SPLICE_OK = 0,
-	SPLICE_NOT_FOUND = 1,	/* DELETE, CONFIRM: no such identity */
-	SPLICE_EXISTS = 2,	/* INSERT: this identity and owner is there, not older */
+	SPLICE_NOT_FOUND = 1,	/* DELETE, CONFIRM, DEMOTE, INSERT with HELD: no such identity */
+	SPLICE_EXISTS = 2,	/* INSERT, DEMOTE: what is there has the same or a stronger claim */
 	SPLICE_TUPLE_TAKEN = 3,	/* INSERT: another splice, which is the later one, has a tuple */
 	SPLICE_TABLE_FULL = 4,
 	SPLICE_INVALID = 5,	/* bad version, state or flags */
@@ -253,7 +258,7 @@ struct splice_tunables {
 	__u32 debug_level;	/* to the kernel's trace pipe: 0 nothing, 1 drops, 2 and changes of state,
 				 * 3 and every packet of a splice */
 	__u32 defer_ms;		/* the last COMMIT of a splice waits for CONFIRM, but no longer; 0: not at all */
-	__u32 pad;
+	__u32 standby_ms;	/* a live standby entry goes after so long without a packet; 0: never */
 	__u64 answer_until_ns;	/* ktime until which this node answers for, and sends from, the virtual
 				 * addresses; 0: always, 1: not at all */
 };
@@ -321,6 +326,8 @@ enum splice_counter {
 	SPLICE_CNT_FENCED_PROBE,	/* questions of its own in the name of one, asked without a name */
 	SPLICE_CNT_FENCED_UNSPLICED,	/* other packets to one, dropped; splices go on */
 	SPLICE_CNT_FENCED_SENT,		/* other packets of the local stack from one, dropped */
+	SPLICE_CNT_DEMOTED,		/* own entries that are held for another owner now */
+	SPLICE_CNT_STANDBY_EXPIRED,	/* live standby entries whose time was up */
 	SPLICE_CNT_COUNT,
 };
 

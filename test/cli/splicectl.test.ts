@@ -72,7 +72,7 @@ const STATUS: StatusResult = {
   draining: false,
   guard: { state: 'off', remaining_ms: 0, held: 17, addresses: ['192.0.2.100'] },
   interfaces: { served: ['eth0', 'eth1'], unserved: [] },
-  table: { live: 1204, size: 131072 },
+  table: { live: 1204, held: 0, size: 131072 },
   internal: { entries: 1204, limit: 1048576 },
   external: { entries: 0, limit: 1048576 },
   link: {
@@ -128,7 +128,7 @@ words('status of a backup in trouble says so in its first lines', () => {
     role: 'backup',
     draining: true,
     guard: { ...STATUS.guard, state: 'armed', held: 0 },
-    table: { live: 950, size: 1000 },
+    table: { live: 950, held: 900, size: 1000 },
     events_lost: 3,
     link: {
       seal_key: null,
@@ -157,7 +157,7 @@ words('status of a backup in trouble says so in its first lines', () => {
     '  !! lb-b has been silent for 12 s: is spliced running there?',
   ]);
   const all = text.join('\n');
-  assert.match(all, '(95 % FULL: raise TableSize)');
+  assert.match(all, '(95 % FULL: raise TableSize), 900 of them held for other nodes');
   assert.match(all, 'armed: packets of unknown connections to 192.0.2.100 get no reset');
   assert.match(
     all,

@@ -6,6 +6,7 @@ import { connect } from 'node:net';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { ControlError } from '../../daemon/control/index.js';
+import type { StatusResult } from '../../daemon/control/protocol.js';
 import { privileges } from '../support/privileges.js';
 import { Pair, VIRTUAL, VIRTUAL6 } from './pair.js';
 
@@ -16,15 +17,18 @@ else {
   let lab: Pair;
   const track = (node: { trackFile: string }): string =>
     readFileSync(node.trackFile, 'utf8').trim();
+  /** Entries of its kernel that are its own. */
+  const own = (status: StatusResult | undefined): number =>
+    status ? status.table.live - status.table.held : -1;
   const counts = async (): Promise<{ [key: string]: number }> => {
     const [a, b] = await Promise.all([lab.a.status(), lab.b.status()]);
     return {
       a_internal: a?.internal.entries ?? -1,
       a_external: a?.external.entries ?? -1,
-      a_kernel: a?.table.live ?? -1,
+      a_kernel: own(a),
       b_internal: b?.internal.entries ?? -1,
       b_external: b?.external.entries ?? -1,
-      b_kernel: b?.table.live ?? -1,
+      b_kernel: own(b),
     };
   };
   /** Waits until the counts are these, and shows how they differ when they do not become so. */
@@ -168,7 +172,7 @@ else {
     await become({ a_internal: 20, b_external: 20 });
     assert.is(await lab.a.signal('SIGTERM', true), 0);
     assert.not(existsSync(lab.a.socket));
-    assert.is(table.live(), 20);
+    assert.ok(table.live() >= 20, 'what it has given up may be there too');
     table.delete(await lab.a.born(1, 500)); // while no daemon looks
     lab.a.start();
     await lab.a.ready();

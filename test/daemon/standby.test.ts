@@ -90,7 +90,7 @@ else {
 
   test('they go when the daemon is told to keep an external cache again', async () => {
     await lab.a.signal('SIGTERM', true);
-    lab.a.configure();
+    lab.a.configure((text) => text.replace('PurgeTimeout 5', 'PurgeTimeout 1'));
     lab.a.start();
     await lab.a.ready();
     await becomes(lab.a, { held: 0, own: 0, owners: [] });

@@ -46,7 +46,7 @@ export const ENDS: Ends = {
   proxy: '10.2.0.100:50001',
   server: '10.2.0.11:8080',
 };
-const PIN_PATH = '/sys/fs/bpf/spliced';
+export const PIN_PATH = '/sys/fs/bpf/spliced';
 const INTERFACES = ['front', 'back'];
 const TABLE_SIZE = 64;
 /** Octets that the far ends of a splice in the making have offered its sockets. */

@@ -20,6 +20,9 @@ class Kernel implements SyncEvents {
   demoted(records: Uint8Array): void {
     each(records, (record) => this.table.delete(record.identity));
   }
+  ended(records: Uint8Array): void {
+    this.demoted(records);
+  }
   standby(records: Uint8Array): void {
     this.largest = Math.max(this.largest, records.length / RECORD_SIZE);
     each(records, (record) => this.table.set(record.identity, record.slice.slice()));
@@ -189,6 +192,7 @@ function uncachedNode(world: World, name: string): Node {
     ...NOTRACK,
     events: {
       demoted: (records) => each(records, (record) => node.kernel.delete(record.identity)),
+      ended: (records) => each(records, (record) => node.kernel.delete(record.identity)),
       syncChanged() {},
       peerChanged() {},
       epochChanged() {},

@@ -258,6 +258,12 @@ export class Node {
     const proved = (): void => engine.greet();
     const parts = { link: carrier, node: this.id, clock, random, deliver, proved };
     const seal = keys && openSeal({ ...parts, keys });
+    const giveUp = (records: Uint8Array): void => {
+      for (let at = 0; at < records.length; at += RECORD_SIZE) {
+        this.kernel.delete(new RecordView(records, at).identity);
+        this.demotions++;
+      }
+    };
     const engine: Sync = new Sync({
       node: this.id,
       name: this.name,
@@ -268,12 +274,8 @@ export class Node {
       hashLimit: 8192,
       resendQueueSize: 4096,
       events: {
-        demoted: (records) => {
-          for (let at = 0; at < records.length; at += RECORD_SIZE) {
-            this.kernel.delete(new RecordView(records, at).identity);
-            this.demotions++;
-          }
-        },
+        demoted: giveUp,
+        ended: giveUp,
         syncChanged: () => {},
         peerChanged: (_, change) => this.changes.push(change),
         epochChanged: () => {},

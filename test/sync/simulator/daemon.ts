@@ -75,6 +75,7 @@ export class Daemon {
       link: this.#carried.link,
       events: {
         demoted: (records) => this.#demoted(records),
+        ended: (records) => this.#demoted(records),
         syncChanged: (inSync) => {
           this.#caughtUp ||= inSync;
           this.#trace(() => (inSync ? 'is in sync' : 'is not in sync any more'));

@@ -94,7 +94,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'a stronger claim does not demote',
     file: 'sync/ownership.ts',
-    text: '    if (ours) this.#giveUp(slot, key);\n',
+    text: '    if (ours) this.#giveUp(slot, key, epoch, peer.node);\n',
     becomes: '',
   },
   {

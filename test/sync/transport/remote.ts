@@ -64,6 +64,7 @@ class LinkNode {
       link,
       events: {
         demoted() {},
+        ended() {},
         syncChanged() {},
         peerChanged() {},
         epochChanged() {},
