@@ -19,6 +19,8 @@ export interface Context {
   lab: Lab;
   /** Fewer and shorter runs: an answer within 50 s. */
   quick: boolean;
+  /** This part was asked for by its name. */
+  named: boolean;
   /** What is going on, for a human who waits. */
   tell(text: string): void;
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 import type { Bench } from './bench.js';
 import { datapath } from './datapath/index.js';
+import { failover } from './failover/index.js';
 import { sync } from './sync/index.js';
 
-export const BENCHES: Bench[] = [datapath, sync];
+export const BENCHES: Bench[] = [datapath, sync, failover];

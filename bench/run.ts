@@ -26,6 +26,7 @@ interface Options {
   parts: [string, Part][];
   json: boolean;
   quick: boolean;
+  named: boolean;
 }
 
 function options(args: string[]): Options {
@@ -47,7 +48,13 @@ function options(args: string[]): Options {
   if (unknown !== undefined) {
     throw new UsageError(`--only ${unknown}: expected some of ${Object.keys(all).join(', ')}`);
   }
-  return { bench, parts: wanted.map((name) => [name, all[name]]), json, quick };
+  return {
+    bench,
+    parts: wanted.map((name) => [name, all[name]]),
+    json,
+    quick,
+    named: only !== undefined,
+  };
 }
 
 /** Installs the peers. What it says goes to standard error; it has told why when it fails. */
@@ -58,13 +65,13 @@ function install(parts: [string, Part][]): boolean {
   return spawnSync('bash', [script, ...needs], { stdio: ['ignore', 2, 2] }).status === 0;
 }
 
-async function measure({ parts, quick }: Options): Promise<Row[]> {
+async function measure({ parts, quick, named }: Options): Promise<Row[]> {
   const lab = new Lab();
   try {
     const rows: Row[] = [];
     for (const [name, part] of parts) {
       const tell = (text: string) => console.error(`bench: ${name}: ${text}`);
-      rows.push(...(await part.run({ lab, quick, tell })));
+      rows.push(...(await part.run({ lab, quick, named, tell })));
     }
     return rows;
   } finally {

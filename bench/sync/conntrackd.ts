@@ -10,12 +10,13 @@ import { Network, SIDES, type Side, syncOf } from './network.js';
 import { alike, type Format, pidOf, type System } from './system.js';
 
 /** What its command line sends over the control socket, as a number of the machine's byte order. */
-const Request = { STATS: 21, REQUEST: 23, FLUSH_EXTERNAL: 34, COMMIT: 46 } as const;
+export const Request = { STATS: 21, REQUEST: 23, FLUSH_EXTERNAL: 34, COMMIT: 46 } as const;
 const NETLINK_BUFFER = 134_217_728;
 const HASH_SIZE = 262_144;
 export const HASH_LIMIT = 1_048_576;
 
-function config(side: Side, path: (name: string) => string): string {
+/** @param path of a file of this side's: log, lock, ctl */
+export function conntrackdConfig(side: Side, path: (name: string) => string): string {
   return `${syncOf(side, { multicast: 'Checksum on' })}
 General {
   HashSize ${HASH_SIZE}
@@ -77,7 +78,8 @@ export class Conntrackd implements System {
     command('clang', ['-O2', '-Wall', '-Wextra', '-Werror', '-o', program, source]);
     const loader = (side: Side) => new Loader(lab, this.network.node(side), program);
     this.#loaders = { a: loader('a'), b: loader('b') };
-    for (const side of SIDES) lab.write(this.#file(side, 'conf'), config(side, this.#path(side)));
+    for (const side of SIDES)
+      lab.write(this.#file(side, 'conf'), conntrackdConfig(side, this.#path(side)));
   }
 
   #file(side: Side, name: string): string {
@@ -169,19 +171,23 @@ export class Conntrackd implements System {
     }
   }
 
-  /** Its control socket: a number, and then the answer until it closes. */
   #ask(side: Side, request: number): Promise<string> {
-    return new Promise((resolve, reject) => {
-      let said = '';
-      const socket = connect(this.#path(side)('ctl'));
-      const number = Buffer.alloc(4);
-      number.writeUInt32LE(request); // of the machine: all that this is built for are little-endian
-      socket.on('error', reject);
-      socket.on('data', (piece) => {
-        said += piece;
-      });
-      socket.on('close', () => resolve(said));
-      socket.write(number);
-    });
+    return askConntrackd(this.#path(side)('ctl'), request);
   }
+}
+
+/** Its control socket: a number, and then the answer until it closes. */
+export function askConntrackd(path: string, request: number): Promise<string> {
+  return new Promise((resolve, reject) => {
+    let said = '';
+    const socket = connect(path);
+    const number = Buffer.alloc(4);
+    number.writeUInt32LE(request); // of the machine: all that this is built for are little-endian
+    socket.on('error', reject);
+    socket.on('data', (piece) => {
+      said += piece;
+    });
+    socket.on('close', () => resolve(said));
+    socket.write(number);
+  });
 }

@@ -16,12 +16,13 @@ export const ADDRESS: Record<Side, string> = { a: '10.9.0.1', b: '10.9.0.2' };
 const RESEND_QUEUE = 131_072;
 const BUFFER = 4_194_304;
 
-/** The mode and the link in the words that both daemons know; and what one of them adds to either. */
-export function syncOf(side: Side, { multicast = '', sync = '' }): string {
+/** The mode and the link in the words that both daemons know; and what one of them adds to each. */
+export function syncOf(side: Side, { mode = '', multicast = '', sync = '' }): string {
   return `Sync {
   Mode FTFW {
     ResendQueueSize ${RESEND_QUEUE}
     ACKWindowSize 300
+    ${mode}
   }
   Multicast {
     IPv4_address 225.0.0.50

@@ -11,7 +11,7 @@
 #define FOREVER UINT64_MAX
 #define HEAD_MAX 512
 #define TRAILER_SIZE 32
-#define GROUPS_MAX 16
+#define GROUPS_MAX 256
 #define NAME_MAX_LENGTH 31
 #define ENDPOINTS_MAX 64
 #define CAUSES_MAX 24

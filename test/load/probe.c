@@ -11,8 +11,9 @@
  * {"ready":true}, and answers commands on standard input by a line of JSON, in ms of CLOCK_MONOTONIC:
  *
  *   mark      {"marked":AT}
- *   report    {"gap_ms","from","to","sent","answered","reset"}: the longest time since the mark without
- *             an answer, one that lasts still included (then `to` is now); whether an RST has come
+ *   report    {"gap_ms","from","to","last","sent","answered","reset"}: the longest time since the mark
+ *             without an answer, one that lasts still included (then `to` is now); when the last answer
+ *             came; whether an RST has come
  *   stop      the process ends; so it does when its standard input ends
  */
 #define _GNU_SOURCE
@@ -224,8 +225,9 @@ static void tell(void)
 		from = seen.last;
 		to = now;
 	}
-	printf("{\"gap_ms\":%.3f,\"from\":%.3f,\"to\":%.3f,\"sent\":%llu,\"answered\":%llu,\"reset\":%s}\n",
-	       gap / 1e6, from / 1e6, to / 1e6, (unsigned long long)seen.sent,
+	printf("{\"gap_ms\":%.3f,\"from\":%.3f,\"to\":%.3f,\"last\":%.3f,\"sent\":%llu,\"answered\":%llu,"
+	       "\"reset\":%s}\n",
+	       gap / 1e6, from / 1e6, to / 1e6, seen.last / 1e6, (unsigned long long)seen.sent,
 	       (unsigned long long)seen.answered, seen.reset ? "true" : "false");
 }
 

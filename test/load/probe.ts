@@ -7,6 +7,8 @@ export interface Gap {
   gap_ms: number;
   from: number;
   to: number;
+  /** The last answer. */
+  last: number;
   sent: number;
   answered: number;
   reset: boolean;
