@@ -101,7 +101,7 @@ export class Prober {
     for (const batch of this.parts.datapath.table.unproven(idleMs)) {
       for (let at = 0; at < batch.length; at += BURST) {
         const burst = batch.slice(at, at + BURST);
-        for (const entry of burst) this.probe(entry);
+        this.probe(burst);
         asked += burst.length;
         const ahead = (1000 * asked) / this.rate - (performance.now() - began);
         if (ahead > 1) await pause(ahead);
@@ -112,10 +112,12 @@ export class Prober {
     }
   }
 
-  private probe({ record, probes }: Entry): void {
-    for (const leg of [0, 1] as const) {
-      if (this.sender.send(record, leg, probes)) this.counters.probes_unsent++;
-      else this.counters.probes_sent++;
+  private probe(entries: readonly Entry[]): void {
+    for (const { record, probes } of entries) {
+      for (const leg of [0, 1] as const) this.sender.probe(record, leg, probes);
     }
+    const { sent, unsent } = this.sender.flush();
+    this.counters.probes_sent += sent;
+    this.counters.probes_unsent += unsent;
   }
 }

@@ -25,6 +25,7 @@ const ENUMS: Record<string, { name: string; prefix: string; lower?: boolean }> =
   splice_event_type: { name: 'EventType', prefix: 'SPLICE_EVENT_' },
   splice_op: { name: 'Operation', prefix: 'SPLICE_OP_' },
   splice_op_flag: { name: 'OperationFlag', prefix: 'SPLICE_OP_' },
+  splice_look: { name: 'Look', prefix: 'SPLICE_LOOK_' },
   splice_op_result: { name: 'Result', prefix: 'SPLICE_' },
   splice_timeout: { name: 'Timeout', prefix: 'SPLICE_TIMEOUT_', lower: true },
   splice_counter: { name: 'Counter', prefix: 'SPLICE_CNT_', lower: true },

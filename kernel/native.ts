@@ -175,6 +175,7 @@ export const libc = {
   sendto: c.func(
     'intptr_t sendto(int fd, const void *data, size_t length, int flags, const void *to, uint32_t n)',
   ),
+  sendmmsg: c.func('int sendmmsg(int fd, void *messages, uint32_t count, int flags)'),
   ifNameToIndex: c.func('uint32_t if_nametoindex(const char *name)'),
 };
 

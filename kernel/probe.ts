@@ -1,71 +1,104 @@
-/** Sends probes (probe-segment.ts) from raw sockets; the datapath lets them pass by their mark. */
-import { AF_INET, AF_INET6, type Family, familyOf, socketAddress } from './endpoint.js';
-import { callFailed, errnoName } from './error.js';
-import { errno, libc } from './native.js';
-import { probeSegment } from './probe-segment.js';
-import type { Leg, RecordView } from './record/record.js';
+/**
+ * Sends what a node says by itself to the ends of a flow: probes (probe-segment.ts), and errors that take
+ * back their back-off (unreachable.ts). The datapath lets them pass by their mark.
+ */
+import type { Family } from './endpoint.js';
+import { KernelError } from './error.js';
+import { isIpv4 } from './ip-header.js';
+import { writeProbe } from './probe-segment.js';
+import { RawPackets } from './raw-packets.js';
+import type { Leg, RecordView, TupleView } from './record/record.js';
+import { writeUnreachable } from './unreachable.js';
 
-const SOCK_RAW = 3;
-const SOCK_NONBLOCK = 0o4000;
-const SOCK_CLOEXEC = 0o2000000;
-/** The caller writes the IP header (raw(7)); nothing is ever received. */
-const IPPROTO_RAW = 255;
-const SOL_SOCKET = 1;
-const SO_MARK = 36;
+/** Sockets kept; each serves one address of this node. */
+const SOCKETS_MAX = 64;
+
+/** What became of what was put in; a packet that cannot be sent (no route, no such address here) is lost. */
+export interface SendCounts {
+  sent: number;
+  unsent: number;
+  /** The system's name of the last error, as EHOSTUNREACH. */
+  error?: string;
+}
 
 /**
  * One socket for each of this node's addresses, bound to it, so that routes which go by the source
- * address hold for probes too.
+ * address hold for these packets too.
  */
 export class ProbeSender {
   readonly #mark: number;
-  readonly #sockets = new Map<string, number>();
+  readonly #sockets = new Map<string, RawPackets | undefined>();
+  #counts: SendCounts = { sent: 0, unsent: 0 };
 
   /** @param mark skb mark of translated packets */
   constructor(mark: number) {
     this.#mark = mark;
   }
 
-  /**
-   * Ask the far end of a leg. One that cannot be sent (no route, no such address here) is as good as
-   * unanswered.
-   * @returns the system's name of the error, as EHOSTUNREACH; undefined when it was sent
-   */
-  send(record: RecordView, leg: Leg, round: number): string | undefined {
-    const tuple = record.tuple(leg);
-    const family = familyOf(tuple.source);
-    const fd = this.#socket(family, tuple.destination);
-    if (typeof fd === 'string') return fd;
-    const packet = probeSegment(record, leg, round);
-    const to = socketAddress({ address: tuple.source, port: 0 });
-    const sent = Number(libc.sendto(fd, packet, packet.length, 0, to, to.length));
-    return sent < 0 ? errnoName(errno()) : undefined;
+  /** Ask the far end of a leg. It leaves when a batch is full, or with flush(). */
+  probe(record: RecordView, leg: Leg, round: number): void {
+    this.#put(record.tuple(leg), (into, at) => writeProbe(into, at, record, leg, round));
   }
 
-  #socket(family: Family, address: string): number | string {
-    const known = this.#sockets.get(address);
-    if (known !== undefined) return known;
-    const domain = family === 4 ? AF_INET : AF_INET6;
-    const fd: number = libc.socket(domain, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_RAW);
-    if (fd < 0) throw callFailed('opening a raw socket', errno());
-    const mark = Buffer.alloc(4);
-    mark.writeUInt32LE(this.#mark);
-    const own = socketAddress({ address, port: 0 });
-    if (
-      libc.setsockopt(fd, SOL_SOCKET, SO_MARK, mark, mark.length) ||
-      libc.bind(fd, own, own.length)
-    ) {
-      const error = errnoName(errno());
-      libc.close(fd);
-      return error;
+  /** Take back one step of the back-off of a leg's far end, whose first unacknowledged octet is seq. */
+  unreachable(record: RecordView, leg: Leg, seq: number): void {
+    this.#put(record.tuple(leg), (into, at) => writeUnreachable(into, at, record, leg, seq));
+  }
+
+  /** All has left when this returns. @returns what became of it since the last call */
+  flush(): SendCounts {
+    for (const socket of this.#sockets.values()) if (socket) this.#send(socket);
+    const counts = this.#counts;
+    this.#counts = { sent: 0, unsent: 0 };
+    return counts;
+  }
+
+  #put(tuple: TupleView, write: (into: Buffer, at: number) => number): void {
+    const socket = this.#socket(tuple);
+    this.#counts.sent++;
+    if (!socket) {
+      this.#failed(1, 'EADDRNOTAVAIL');
+      return;
     }
-    this.#sockets.set(address, fd);
-    return fd;
+    socket.put(tuple, write);
+    if (socket.full) this.#send(socket);
   }
 
-  /** Let go of the sockets; the next probe opens what it needs. */
+  #send(socket: RawPackets): void {
+    const { unsent, error } = socket.send();
+    if (error !== undefined) this.#failed(unsent, error);
+  }
+
+  #failed(unsent: number, error: string): void {
+    this.#counts.sent -= unsent;
+    this.#counts.unsent += unsent;
+    this.#counts.error = error;
+  }
+
+  /** Undefined: this node does not have the address. */
+  #socket(tuple: TupleView): RawPackets | undefined {
+    const { bytes, offset } = tuple;
+    const key = Buffer.from(bytes.buffer, bytes.byteOffset + offset + 16, 16).toString('latin1');
+    if (this.#sockets.has(key)) return this.#sockets.get(key);
+    if (this.#sockets.size >= SOCKETS_MAX) this.close();
+    const family: Family = isIpv4(tuple) ? 4 : 6;
+    let socket: RawPackets | undefined;
+    try {
+      socket = new RawPackets(tuple.destination, family, this.#mark);
+    } catch (error) {
+      if (!(error instanceof KernelError)) throw error;
+    }
+    this.#sockets.set(key, socket);
+    return socket;
+  }
+
+  /** Let go of the sockets; the next packet opens what it needs. What waits is sent first. */
   close(): void {
-    for (const fd of this.#sockets.values()) libc.close(fd);
+    for (const socket of this.#sockets.values()) {
+      if (!socket) continue;
+      this.#send(socket);
+      socket.close();
+    }
     this.#sockets.clear();
   }
 }

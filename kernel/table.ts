@@ -250,6 +250,40 @@ export class Table {
     }
   }
 
+  /**
+   * Flows of this node with data outstanding whose last packet is no older than recentMs: their items
+   * (struct splice_batch_item), in chunks that are good until the next one. A step may find none.
+   */
+  *busy(recentMs: number): Generator<Uint8Array> {
+    for (const found of this.#walk(Operation.BUSY, 0, recentMs)) yield this.#items(found);
+  }
+
+  /** Likewise the flows of which an end may wait for its timer: nothing that it sent has passed here. */
+  *stalled(): Generator<Uint8Array> {
+    for (const found of this.#walk(Operation.PROBE, OperationFlag.STALLED))
+      yield this.#items(found);
+  }
+
+  /**
+   * What has come of flows since their items were taken: the result of each item then has bits of Look.
+   * @param items n × BATCH_ITEM_SIZE bytes, of which the records are looked at, and changed in place
+   * @param first take their live parts now, to be compared with later
+   */
+  look(items: Uint8Array, first = false): void {
+    const most = BATCH_ITEMS * BATCH_ITEM_SIZE;
+    for (let at = 0; at < items.length; at += most) {
+      const some = items.subarray(at, at + most);
+      this.#bytes.set(some, MailboxOffset.items);
+      this.#set(MailboxOffset.count, some.length / BATCH_ITEM_SIZE);
+      this.#run(Operation.LOOK, 0, first ? 1 : 0);
+      some.set(this.#bytes.subarray(MailboxOffset.items, MailboxOffset.items + some.length));
+    }
+  }
+
+  #items(found: number): Uint8Array {
+    return this.#bytes.subarray(this.#item(0), this.#item(found));
+  }
+
   /** Remove all entries, or those of one owner. @returns how many */
   flush(options: { events?: boolean; owner?: number } = {}): number {
     return sum(this.flushing(options));

@@ -4,10 +4,11 @@
 #define SPLICE_OPERATE_H
 
 #include "adopt.h"
+#include "outstanding.h"
 #include "sweep.h"
 
 #define INIT_SLOTS 4096		/* free slots listed by one call */
-#define RECENT_SLOTS 16384	/* looked at by one call for the few to copy again */
+#define FEW_SLOTS 16384	/* looked at by one call that finds few */
 #define CLOCK_MONOTONIC 1
 
 _Static_assert((SPLICE_BATCH_ITEMS & (SPLICE_BATCH_ITEMS - 1)) == 0, "an index is kept inside by a mask");
@@ -436,12 +437,38 @@ static __always_inline bool to_copy(struct splice_entry *e, __u64 since)
 }
 
 /* An entry that came from elsewhere, and that nobody has used here for ms or longer. */
-static __always_inline bool to_probe(struct splice_entry *e, __u32 ms)
+static __always_inline bool to_probe(struct splice_mailbox *m, struct splice_entry *e)
 {
 	control_t c = control_read(e);
 
+	if (m->flags & SPLICE_OP_STALLED)
+		return may_stall(e, c);
 	return e->live.unproven && !control_finished(c) && !control_standby(c) &&
-	       idle_ms(e, bpf_ktime_get_ns()) >= ms;
+	       idle_ms(e, bpf_ktime_get_ns()) >= m->argument;
+}
+
+/* One item of LOOK. */
+static long look_at_step(__u32 index, void *context)
+{
+	struct splice_mailbox *m = get_mailbox();
+	struct splice_batch_item *item;
+	struct splice_leg_ref *ref;
+	struct splice_entry *e;
+
+	(void)context;
+	if (!m || index >= SPLICE_BATCH_ITEMS)
+		return 1;
+	item = &m->items[index];
+	ref = bpf_map_lookup_elem(&legs, &item->record.tuple[0]);
+	e = ref && ref->id == item->record.id ? entry_of(ref) : NULL;
+	if (!e || !same_splice(&e->record, &item->record)) {
+		item->result = SPLICE_LOOK_GONE;
+		return 0;
+	}
+	if (m->argument)
+		__builtin_memcpy(&item->live, &e->live, sizeof(item->live));
+	item->result = look_since(e, &item->live);
+	return 0;
 }
 
 static __always_inline bool render(struct splice_batch_item *item, struct splice_entry *e,
@@ -456,8 +483,10 @@ static __always_inline bool render(struct splice_batch_item *item, struct splice
 }
 
 /* Count a probe that is about to be sent. False when enough went unanswered: then the entry goes. */
-static __always_inline bool probe(struct splice_entry *e, __u32 slot, __u64 id)
+static __always_inline bool probe(struct splice_mailbox *m, struct splice_entry *e, __u32 slot, __u64 id)
 {
+	if (m->flags & SPLICE_OP_STALLED)
+		return true;
 	if (e->live.probes >= SPLICE_PROBES_MAX) {
 		if (entry_remove(e, slot, id, true))
 			count(SPLICE_CNT_PROBE_EXPIRED);
@@ -487,7 +516,7 @@ static __always_inline bool shorten_longer(struct splice_entry *e, __u32 ms)
 	return true;
 }
 
-/* One slot of DUMP, PROBE, FLUSH or SHORTEN. Returns whether it counts as found. */
+/* One slot of DUMP, PROBE, BUSY, FLUSH or SHORTEN. Returns whether it counts as found. */
 static __always_inline bool operate_on(struct splice_mailbox *m, struct splice_batch_item *item,
 				       struct splice_entry *e, __u32 slot, __u64 id)
 {
@@ -504,7 +533,9 @@ static __always_inline bool operate_on(struct splice_mailbox *m, struct splice_b
 		}
 		return true;
 	case SPLICE_OP_PROBE:
-		return to_probe(e, m->argument) && probe(e, slot, id) && render(item, e, slot, id);
+		return to_probe(m, e) && probe(m, e, slot, id) && render(item, e, slot, id);
+	case SPLICE_OP_BUSY:
+		return is_busy(e, m->argument) && render(item, e, slot, id);
 	case SPLICE_OP_FLUSH:
 		return to_flush(m, e) && entry_remove(e, slot, id, m->flags & SPLICE_OP_EVENTS);
 	}
@@ -535,6 +566,12 @@ static long slot_step(__u32 index, void *context)
 	return 0;
 }
 
+static __always_inline __u32 slots_a_call(const struct splice_mailbox *m)
+{
+	return m->op == SPLICE_OP_BUSY || m->flags & (SPLICE_OP_RECENT | SPLICE_OP_STALLED) ? FEW_SLOTS
+											    : SPLICE_BATCH_ITEMS;
+}
+
 /* Go on from the cursor until the items are full or enough slots have been looked at. */
 static __always_inline void walk_slots(struct splice_mailbox *m, __u32 size)
 {
@@ -542,7 +579,7 @@ static __always_inline void walk_slots(struct splice_mailbox *m, __u32 size)
 	__u32 next;
 
 	m->count = 0;
-	bpf_loop(m->flags & SPLICE_OP_RECENT ? RECENT_SLOTS : SPLICE_BATCH_ITEMS, slot_step, &w, 0);
+	bpf_loop(slots_a_call(m), slot_step, &w, 0);
 	next = w.first + w.visited;
 	m->cursor = next < size && w.visited ? next : 0;
 }
@@ -597,8 +634,14 @@ static __always_inline int operate(void)
 			return 1;
 		bpf_loop(m->count, adopt_step, NULL, 0);
 		return 0;
+	case SPLICE_OP_LOOK:
+		if (m->count > SPLICE_BATCH_ITEMS)
+			return 1;
+		bpf_loop(m->count, look_at_step, NULL, 0);
+		return 0;
 	case SPLICE_OP_DUMP:
 	case SPLICE_OP_PROBE:
+	case SPLICE_OP_BUSY:
 	case SPLICE_OP_FLUSH:
 	case SPLICE_OP_SHORTEN:
 		walk_slots(m, t->table_size);

@@ -281,6 +281,18 @@ export const Flag = {
 } as const;
 export type FlagName = keyof typeof Flag;
 
+/** enum splice_look. */
+export const Look = {
+  GONE: 1,
+  HEARD0: 2,
+  HEARD1: 4,
+  MOVED0: 8,
+  MOVED1: 16,
+  OWED0: 32,
+  OWED1: 64,
+} as const;
+export type LookName = keyof typeof Look;
+
 /** enum splice_op. */
 export const Operation = {
   INIT: 1,
@@ -293,6 +305,8 @@ export const Operation = {
   PROBE: 8,
   CONFIRM: 9,
   DEMOTE: 10,
+  BUSY: 11,
+  LOOK: 12,
 } as const;
 export type OperationName = keyof typeof Operation;
 
@@ -305,6 +319,7 @@ export const OperationFlag = {
   JOIN: 16,
   ANNOUNCED: 32,
   HELD: 64,
+  STALLED: 128,
 } as const;
 export type OperationFlagName = keyof typeof OperationFlag;
 

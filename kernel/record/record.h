@@ -175,6 +175,10 @@ enum splice_op {
 	SPLICE_OP_DEMOTE = 10,	/* records[0..count), by identity, with the claim that has beaten ours: they
 				 * are held for that owner where they stand, for remaining_ms without a
 				 * packet, until that owner or a commit says otherwise */
+	SPLICE_OP_BUSY = 11,	/* like DUMP: this node's entries with data outstanding, whose last packet is no
+				 * older than argument ms */
+	SPLICE_OP_LOOK = 12,	/* items[0..count), by identity: what has come of them (enum splice_look) since
+				 * their live part was taken, which a call with argument 1 does */
 };
 
 enum splice_op_flag {
@@ -188,6 +192,20 @@ enum splice_op_flag {
 	SPLICE_OP_ANNOUNCED = 32,	/* DUMP: as the events have them: without DEFER flags */
 	SPLICE_OP_HELD = 64,	/* DELETE: only entries that are held for another owner; INSERT: only where the
 				 * splice is in the table already */
+	SPLICE_OP_STALLED = 128,	/* PROBE: those of which an end may wait for its timer, whoever owns them;
+				 * none is counted or removed */
+};
+
+/* Result of LOOK, bits; by direction: of the end that sends it. */
+enum splice_look {
+	SPLICE_LOOK_GONE = 0x01,	/* not in the table any more, or ended */
+	SPLICE_LOOK_HEARD0 = 0x02,	/* a packet has passed */
+	SPLICE_LOOK_HEARD1 = 0x04,
+	SPLICE_LOOK_MOVED0 = 0x08,	/* ... with payload */
+	SPLICE_LOOK_MOVED1 = 0x10,
+	SPLICE_LOOK_OWED0 = 0x20,	/* data is outstanding; the item's seen_ack and seen_end say from where
+					 * to where */
+	SPLICE_LOOK_OWED1 = 0x40,
 };
 
 enum splice_op_result {
@@ -201,15 +219,15 @@ enum splice_op_result {
 
 struct splice_batch_item {
 	struct splice_record record;
-	struct splice_live live;	/* DUMP, PROBE: out; ADOPT: in; else unused */
-	__u32 result;		/* enum splice_op_result */
+	struct splice_live live;	/* DUMP, PROBE, BUSY: out; ADOPT: in; LOOK: both; else unused */
+	__u32 result;		/* enum splice_op_result, or enum splice_look */
 	__u32 slot;
 };				/* 272 bytes */
 
 struct splice_mailbox {
 	__u32 op;		/* enum splice_op */
 	__u32 flags;		/* enum splice_op_flag */
-	__u32 count;		/* items in (ADOPT), items out (DUMP, PROBE, FLUSH) */
+	__u32 count;		/* items in (ADOPT, LOOK), items out (DUMP, PROBE, BUSY, FLUSH) */
 	__u32 cursor;		/* slot to go on from; 0 when the table's end was reached */
 	__u32 argument;
 	__u32 pad;

@@ -19,6 +19,7 @@ enum splice_option option;
 enum splice_event_type event_type;
 enum splice_op op;
 enum splice_op_flag op_flag;
+enum splice_look look;
 enum splice_op_result op_result;
 enum splice_timeout timeout;
 enum splice_counter counter;

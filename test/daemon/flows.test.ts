@@ -13,7 +13,7 @@ import { InterfaceWatch } from '../../daemon/interfaces.js';
 import { Prober } from '../../daemon/prober.js';
 import { SPLICE_MARK } from '../../kernel/datapath.js';
 import { ProbeSender } from '../../kernel/probe.js';
-import { probeSegment } from '../../kernel/probe-segment.js';
+import { PROBE_MAX, writeProbe } from '../../kernel/probe-segment.js';
 import {
   EVENT_SIZE,
   EventOffset,
@@ -206,7 +206,8 @@ test('each end is asked in each round in a way that it answers', async () => {
   for (const leg of [0, 1] as const) {
     for (const round of [1, 3]) {
       const records = takeOver();
-      for (const record of records) assert.is(sender.send(record, leg, round), undefined);
+      for (const record of records) sender.probe(record, leg, round);
+      assert.equal(sender.flush(), { sent: records.length, unsent: 0 });
       await until(`answers of leg ${leg} in round ${round}`, () => {
         const entries = [...legs.datapath.table.dumpEntries()].flat();
         return entries.every(({ packets }) => packets[leg] > 0);
@@ -261,7 +262,8 @@ test('an end that has forgotten the flow says so by RST, and the entry goes', as
     record.remainingMs = 100_000;
   });
   const sender = new ProbeSender(SPLICE_MARK);
-  for (const record of forgotten) sender.send(record, 0, 1);
+  for (const record of forgotten) sender.probe(record, 0, 1);
+  sender.flush();
   await until('its end', () => forgotten.every(({ id }) => destroyed.has(id)));
   sender.close();
 });
@@ -278,7 +280,8 @@ test('a question has whole checksums, and timestamps in the second round where t
     record.tuple(leg).sourcePort = 40001;
   }
   const tcp = (leg: Leg, round: number): Buffer => {
-    const packet = probeSegment(record, leg, round);
+    const into = Buffer.alloc(PROBE_MAX);
+    const packet = into.subarray(0, writeProbe(into, 0, record, leg, round));
     const pseudo = Buffer.alloc(4);
     pseudo.writeUInt16BE(packet.length - 40);
     pseudo[3] = 6;
