@@ -59,10 +59,12 @@ const TAKEOVER_REASONS: Readonly<Record<TakeoverReason, string>> = {
 
 function describeTakeover(takeover: TakeoverStatus | null): string {
   if (takeover === null) return 'none by this node since the daemon started';
-  const { ago_ms, why, entries, refused, epoch, took_ms } = takeover;
+  const { ago_ms, why, entries, refused, epoch, took_ms, nudged } = takeover;
   const but = refused === 0 ? '' : `, ${count(refused)} REFUSED by the kernel (see the log)`;
   const taken = `${counted(entries, 'splice')} in ${span(took_ms)}${but}`;
-  return `${span(ago_ms)} ago: ${TAKEOVER_REASONS[why] ?? plain(why)}; ${taken}, epoch ${epoch}`;
+  const then =
+    nudged && nudged.owed > 0 ? `; ${count(nudged.owed)} that stood still were nudged` : '';
+  return `${span(ago_ms)} ago: ${TAKEOVER_REASONS[why] ?? plain(why)}; ${taken}, epoch ${epoch}${then}`;
 }
 
 /** A peer that is behind or silent comes first: nobody could take its part, whatever this node has. */

@@ -24,6 +24,8 @@ export interface FailoverSettings {
   readonly guardTimeoutMs: number;
   readonly virtualAddresses: readonly string[];
   readonly trackFile: string | undefined;
+  /** After a takeover senders are made to send at once. */
+  readonly nudge: boolean;
 }
 
 export interface Settings {
@@ -145,5 +147,6 @@ function failoverSettings(
     guardTimeoutMs: failover.value('GuardTimeout', 2) * 1000,
     virtualAddresses: [...addresses],
     trackFile: failover.value('TrackFile'),
+    nudge: failover.value('Nudge', true),
   };
 }

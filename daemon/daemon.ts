@@ -18,6 +18,7 @@ import { checkInterfaces, InterfaceWatch } from './interfaces.js';
 import { loadKeys } from './key-file.js';
 import { openLink, tellKeys } from './link.js';
 import type { Log } from './log.js';
+import { Nudge } from './nudge.js';
 import { Ownership } from './ownership.js';
 import { Prober } from './prober.js';
 import { changes } from './reload.js';
@@ -104,6 +105,7 @@ export class Daemon {
     parts.interfaces.stop();
     await control.close();
     await parts.prober.stop();
+    await parts.nudge.stop();
     parts.deferral.stop();
     parts.standby.flush();
     await ownership.stop();
@@ -242,18 +244,26 @@ export class Daemon {
       );
       const interfaces = new InterfaceWatch(settings.kernel.interfaces, datapath, log);
       const guard = new Guard(datapath, () => this.settings.failover);
+      const active = () => ownership.role === 'primary' && this.mayAnswer(watch);
+      const nudge: Nudge = new Nudge({
+        datapath,
+        log,
+        enabled: () => this.settings.failover.nudge,
+        active,
+      });
       const takeover = new Takeover({
         datapath,
         sync,
         follower,
         standby,
         guard,
+        nudge,
         log,
         commitTimeoutMs: () => this.settings.sync.commitTimeoutMs,
         datagrams: () => datagrams,
         committed: (entries) => prober.committed(entries),
       });
-      const ownership = new Ownership({
+      const ownership: Ownership = new Ownership({
         datapath,
         sync,
         follower,
@@ -272,7 +282,7 @@ export class Daemon {
       const prober: Prober = new Prober({
         datapath,
         log,
-        active: () => ownership.role === 'primary' && this.mayAnswer(watch),
+        active,
         periodMs: () => 1000 * (this.settings.kernel.timeouts.probe ?? DEFAULT_TIMEOUTS.probe),
         commitTimeoutMs: () => this.settings.sync.commitTimeoutMs,
       });
@@ -298,6 +308,7 @@ export class Daemon {
         handover,
         interfaces,
         prober,
+        nudge,
         standby,
         deferral,
         control: () => control,
@@ -316,7 +327,7 @@ export class Daemon {
           void this.stop();
         },
       };
-      const served = { watch, interfaces, prober, standby, deferral };
+      const served = { watch, interfaces, prober, nudge, standby, deferral };
       return { control, datapath, link, sync, follower, ownership, track, handover, ...served };
     } catch (error) {
       await control.close(0);

@@ -3,6 +3,7 @@ import type { Datapath } from '../kernel/datapath.js';
 import type { ProbeSender } from '../kernel/probe.js';
 import { BATCH_ITEMS, Look } from '../kernel/record/layout.js';
 import type { Leg } from '../kernel/record/record.js';
+import type { NudgeStatus } from './control/protocol.js';
 import type { Pace } from './pace.js';
 import { Watched } from './watched.js';
 
@@ -25,20 +26,8 @@ export interface NudgeOptions {
   readonly gently?: boolean;
 }
 
-export interface NudgeResult {
-  /** Flows that were asked; of those, busy ones. */
-  asked: number;
-  busy: number;
-  /** With data outstanding, one way or both. */
-  owed: number;
-  /** ... whose sender sends again. */
-  moved: number;
-  /** One end or both have not answered in time. */
-  unanswered: number;
-  probes: number;
-  errors: number;
-  took_ms: number;
-}
+/** So far. */
+export type NudgeResult = { -readonly [name in keyof NudgeStatus]: NudgeStatus[name] };
 
 /** What the sums of a pass begin with. */
 const NOTHING: NudgeResult = {

@@ -6,6 +6,7 @@
 import { type Datapath, SPLICE_MARK } from '../kernel/datapath.js';
 import { ProbeSender } from '../kernel/probe.js';
 import { pause } from './breath.js';
+import type { TakeoverReason } from './control/protocol.js';
 import type { Log } from './log.js';
 import { type NudgeOptions, NudgePass, type NudgeResult } from './nudge-pass.js';
 import { Pace } from './pace.js';
@@ -15,11 +16,16 @@ const PACKETS_A_SECOND = 20_000;
 const PACKETS_AT_ONCE = 4000;
 /** Between two looks at what has come of them. */
 const LOOK_MS = 5;
+/** A takeover is told of more than once: by the address, by a script. */
+const SAME_TAKEOVER_MS = 3000;
+/** After a planned one the address comes within this. */
+const PLANNED_MS = 10_000;
 
 export interface NudgeParts {
   readonly datapath: Datapath;
   readonly log: Log;
-  /** Whether it goes on: this node is the one that the ends' packets reach. */
+  readonly enabled: () => boolean;
+  /** This node is the one that the ends' packets reach. */
   readonly active: () => boolean;
 }
 
@@ -34,29 +40,55 @@ export class Nudge {
   };
   private readonly sender = new ProbeSender(SPLICE_MARK);
   private readonly pace = new Pace(PACKETS_A_SECOND, PACKETS_AT_ONCE);
-  /** The latest one; an earlier one that is under way ends. */
-  private run = 0;
+  private stopped = false;
   private last: Promise<unknown> = Promise.resolve();
+  private beganAt = Number.NEGATIVE_INFINITY;
+  private plannedAt = Number.NEGATIVE_INFINITY;
+  private wanted = false;
+  private busy: Uint8Array | undefined;
 
   constructor(private readonly parts: NudgeParts) {}
 
-  /** Returns when every flow that no packet has come for has been asked, and has had its time. */
+  /**
+   * A takeover has come to its end. Where the address is to come yet, the nudge waits for the takeover that
+   * comes with it.
+   * @param committed entries that have become this node's
+   * @param busy flows that come first: see NudgeOptions
+   * @returns what came of it; undefined when there was nothing to be done yet, or any more
+   */
+  async takenOver(
+    why: TakeoverReason | 'handover',
+    committed: number,
+    busy?: Uint8Array,
+  ): Promise<NudgeResult | undefined> {
+    const now = performance.now();
+    if (why === 'handover') this.plannedAt = now;
+    if (committed > 0 || now - this.beganAt > SAME_TAKEOVER_MS) this.wanted = true;
+    if (busy && busy.length > 0) this.busy = busy;
+    if (!this.wanted || !this.parts.enabled() || !this.parts.active()) return undefined;
+    this.wanted = false;
+    const first = this.busy;
+    this.busy = undefined;
+    return this.nudge({ gently: now - this.plannedAt < PLANNED_MS, ...(first && { busy: first }) });
+  }
+
+  /** Returns when every flow that may stand still has been asked, and has had its time. One at a time. */
   nudge(options: NudgeOptions = {}): Promise<NudgeResult> {
-    const run = ++this.run;
-    const done = this.last.then(() => this.work(run, options));
+    const done = this.last.then(() => this.run(options));
     this.last = done.catch(() => {});
     return done;
   }
 
   /** Resolves when the one that is under way has ended, which it does at once. */
   async stop(): Promise<void> {
-    this.run++;
+    this.stopped = true;
     await this.last;
   }
 
-  private async work(run: number, options: NudgeOptions): Promise<NudgeResult> {
+  private async run(options: NudgeOptions): Promise<NudgeResult> {
+    this.beganAt = performance.now();
     const pass = new NudgePass(this.parts.datapath, this.sender, this.pace, options);
-    const due = (): boolean => run === this.run && this.parts.active();
+    const due = (): boolean => !this.stopped && this.parts.active();
     try {
       while (due() && !pass.step()) await pause(LOOK_MS);
     } finally {

@@ -35,6 +35,7 @@ const AT_RUN_TIME: Readonly<Record<string, (s: Settings) => unknown>> = {
   CommitTimeout: (s) => s.sync.commitTimeoutMs,
   VirtualAddress: (s) => s.failover.virtualAddresses,
   GuardTimeout: (s) => s.failover.guardTimeoutMs,
+  Nudge: (s) => s.failover.nudge,
 };
 
 export interface Changes {

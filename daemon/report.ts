@@ -17,6 +17,7 @@ import type { Follower } from './follower.js';
 import type { Guard } from './guard.js';
 import type { Handover } from './handover.js';
 import type { InterfaceWatch } from './interfaces.js';
+import type { Nudge } from './nudge.js';
 import type { Ownership } from './ownership.js';
 import type { Prober } from './prober.js';
 import { externalSize } from './records.js';
@@ -35,6 +36,7 @@ export interface ReportParts {
   readonly handover: Handover;
   readonly interfaces: InterfaceWatch;
   readonly prober: Prober;
+  readonly nudge: Nudge;
   readonly standby: Standby;
   readonly deferral: Deferral;
   readonly control: () => ControlServer;
@@ -141,7 +143,7 @@ export class Report {
   }
 
   private runtime(claims: Readonly<Record<string, number>>): Values {
-    const { follower, takeover, ownership, interfaces, prober, standby, deferral, control } =
+    const { follower, takeover, ownership, interfaces, prober, nudge, standby, deferral, control } =
       this.parts;
     const memory = process.memoryUsage();
     return {
@@ -154,6 +156,7 @@ export class Report {
       ...ownership.counters,
       ...interfaces.counters,
       ...prober.counters,
+      ...nudge.counters,
       ...standby.counters,
       ...deferral.counters,
       ...claims,

@@ -81,6 +81,7 @@ export const SCHEMA: Schema = {
         repeat: true,
       },
       TrackFile: { args: [types.path] },
+      Nudge: { args: [types.flag] },
     },
   },
   Include: later('write everything in one file'),

@@ -3,6 +3,7 @@
 //   hold     what belongs to no splice is held back, whoever it is for
 //   commit   what the peers own becomes this node's: existing flows go on from here
 //   answer   this node stands for the addresses: what was held back passes after GuardTimeout
+//   nudge    senders that wait for their timers are made to send; nobody waits for this
 //
 // The steps are methods, in this order, each with its own file where it is more than a call.
 import type { CommitParts } from './commit.js';
@@ -11,10 +12,12 @@ import type { CommitResult, TakeoverReason, TakeoverStatus } from './control/pro
 import type { Follower } from './follower.js';
 import type { Guard } from './guard.js';
 import type { Log } from './log.js';
+import type { Nudge } from './nudge.js';
 
 export interface TakeoverParts extends CommitParts {
   readonly guard: Guard;
   readonly follower: Follower;
+  readonly nudge: Nudge;
   readonly log: Log;
   /** So many entries have been put into the kernel. */
   readonly committed: (entries: number) => void;
@@ -48,6 +51,7 @@ export class Takeover {
     const took_ms = Math.round((performance.now() - began) * 10) / 10;
     const result = { ...taken, epoch: this.parts.sync.epoch, took_ms };
     this.tell(why, result);
+    void this.nudge(why, result);
     return result;
   }
 
@@ -68,11 +72,17 @@ export class Takeover {
     this.parts.guard.release();
   }
 
+  private async nudge(why: TakeoverReason, { committed }: CommitResult): Promise<void> {
+    const { done } = this;
+    const nudged = await this.parts.nudge.takenOver(why, committed);
+    if (done && nudged) done.status = { ...done.status, nudged };
+  }
+
   private tell(why: TakeoverReason, result: CommitResult): void {
     const { log } = this.parts;
     const { committed, epoch, took_ms } = result;
     const refused = Object.values(result.refused).reduce((sum, n) => sum + n, 0);
-    const status = { why, entries: committed, refused, epoch, took_ms };
+    const status = { why, entries: committed, refused, epoch, took_ms, nudged: null };
     this.done = { at: performance.now(), status };
     if (Object.keys(result.refused).length > 0)
       log.warn({ why, ...result }, 'commit: the kernel refused records');

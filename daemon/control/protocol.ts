@@ -82,6 +82,20 @@ export interface TakeoverStatus {
   readonly refused: number;
   readonly epoch: number;
   readonly took_ms: number;
+  /** null: nobody was nudged, or it is under way. */
+  readonly nudged: NudgeStatus | null;
+}
+
+/** The ends of the flows were asked how they are; senders that waited for their timers were made to send. */
+export interface NudgeStatus {
+  readonly asked: number; // flows
+  readonly busy: number; // of those, that their last owner had called busy
+  readonly owed: number; // with data outstanding, one way or both
+  readonly moved: number; // ... and that go on
+  readonly unanswered: number; // an end has not answered in time
+  readonly probes: number; // packets
+  readonly errors: number; // packets
+  readonly took_ms: number;
 }
 
 /** One of the links between the nodes, as this node sends by it. */

@@ -64,6 +64,7 @@ const STATUS: StatusResult = {
     refused: 0,
     epoch: 4,
     took_ms: 12.5,
+    nudged: null,
   },
   mode: 'FTFW',
   epoch: 4,

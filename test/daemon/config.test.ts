@@ -138,6 +138,7 @@ Failover {
   VirtualAddress 2001:DB8:0:0:0:0:0:64 dev eth1
   GuardTimeout 500ms
   TrackFile /tmp/track
+  Nudge No
 }
 `,
   );
@@ -206,6 +207,7 @@ Failover {
       guardTimeoutMs: 500,
       virtualAddresses: ['192.0.2.100', '192.0.2.101', '2001:db8::64'],
       trackFile: '/tmp/track',
+      nudge: false,
     },
   });
 });

@@ -73,7 +73,12 @@ await network.start();
 await flows.start();
 if (Number(delay) > 0) throw new Error('not yet');
 const log = pino({ enabled: process.env.LOG === '1' });
-const nudge = new Nudge({ datapath: network.datapath, log, active: () => true });
+const nudge = new Nudge({
+  datapath: network.datapath,
+  log,
+  enabled: () => true,
+  active: () => true,
+});
 
 async function once(cc: string, families: Families, outageMs: number, nudged: boolean) {
   const senders: { kind: string; side: Side; to: Side; flow: Flow }[] = [];
@@ -90,7 +95,7 @@ async function once(cc: string, families: Families, outageMs: number, nudged: bo
   const outage = beginOutage(network);
   const began = performance.now();
   await sleep(outageMs);
-  takeOver(network.datapath.table);
+  takeOver(network.datapath);
   outage.end();
   const over = performance.now();
   const firsts = Promise.all(drains.map((d) => d.after(over)));

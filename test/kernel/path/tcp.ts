@@ -19,6 +19,8 @@ const REPAIR_OFF_WITHOUT_PROBE = -1;
 
 /** Offsets in struct tcp_info (linux/tcp.h). */
 const InfoOffset = {
+  rto: 8,
+  sinceSent: 44,
   sndMss: 16,
   pmtu: 60,
   totalRetrans: 100,
@@ -40,6 +42,8 @@ export function descriptor(socket: Socket): number {
 export function info(socket: Socket): Record<Exclude<keyof typeof InfoOffset, 'size'>, number> & {
   /** TcpState. */
   state: number;
+  /** Times that the retransmission timer has doubled; rto, in microseconds, is what it is by now. */
+  backoff: number;
   /** Shifts: what the far end applies to its windows, and this one to its own. */
   shifts: [number, number];
 } {
@@ -49,6 +53,8 @@ export function info(socket: Socket): Record<Exclude<keyof typeof InfoOffset, 's
   }
   const at = (name: keyof typeof InfoOffset): number => b.readUInt32LE(InfoOffset[name]);
   return {
+    rto: at('rto'),
+    sinceSent: at('sinceSent'),
     sndMss: at('sndMss'),
     pmtu: at('pmtu'),
     totalRetrans: at('totalRetrans'),
@@ -56,6 +62,7 @@ export function info(socket: Socket): Record<Exclude<keyof typeof InfoOffset, 's
     sndWnd: at('sndWnd'),
     rcvWnd: at('rcvWnd'),
     state: b[0],
+    backoff: b[4],
     shifts: [b[6] & 15, b[6] >> 4],
   };
 }
