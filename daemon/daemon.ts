@@ -4,6 +4,7 @@ import { nodeId } from '../kernel/record/record.js';
 import type { UpgradeReport } from '../kernel/upgrade.js';
 import type { PeerChange, PeerInfo, SyncEvents } from '../sync/api.js';
 import { Sync } from '../sync/engine.js';
+import { Announcer } from './announcer.js';
 import { pause, turn } from './breath.js';
 import { loadSettings, type Settings } from './config.js';
 import type { Hello, Role, TakeoverReason } from './control/protocol.js';
@@ -102,6 +103,7 @@ export class Daemon {
   private async letGo(parts: Parts): Promise<void> {
     const { watch, control, ownership, follower, sync, link, datapath, track } = parts;
     watch.stop();
+    parts.announcer.stop();
     parts.interfaces.stop();
     await control.close();
     await parts.prober.stop();
@@ -251,6 +253,7 @@ export class Daemon {
         enabled: () => this.settings.failover.nudge,
         active,
       });
+      const announcer = new Announcer(log);
       const takeover = new Takeover({
         datapath,
         sync,
@@ -262,6 +265,7 @@ export class Daemon {
         commitTimeoutMs: () => this.settings.sync.commitTimeoutMs,
         datagrams: () => datagrams,
         committed: (entries) => prober.committed(entries),
+        answering: () => announcer.start(watch.here),
       });
       const ownership: Ownership = new Ownership({
         datapath,
@@ -277,6 +281,7 @@ export class Daemon {
         roleChanged: (role) => {
           this.remember(role);
           this.writeTrack();
+          if (role !== 'primary') announcer.stop();
         },
       });
       const prober: Prober = new Prober({
@@ -311,6 +316,7 @@ export class Daemon {
         nudge,
         standby,
         deferral,
+        announcer,
         control: () => control,
       });
       verbs = {
@@ -327,7 +333,7 @@ export class Daemon {
           void this.stop();
         },
       };
-      const served = { watch, interfaces, prober, nudge, standby, deferral };
+      const served = { watch, announcer, interfaces, prober, nudge, standby, deferral };
       return { control, datapath, link, sync, follower, ownership, track, handover, ...served };
     } catch (error) {
       await control.close(0);
@@ -428,6 +434,8 @@ export class Daemon {
       if (parts.ownership.role === 'primary') void parts.ownership.setRole('backup');
     } else if (before.length === 0) {
       void this.commitWhenCaughtUp(parts, 'address', () => parts.watch.here.length > 0);
+    } else if (here.some((address) => !before.includes(address))) {
+      if (parts.ownership.role === 'primary') parts.announcer.start(here);
     }
   }
 

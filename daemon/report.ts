@@ -1,6 +1,7 @@
 // What the daemon says of itself: status and statistics.
 import type { Datapath } from '../kernel/datapath.js';
 import type { PathInfo, PeerInfo, SyncEngine } from '../sync/api.js';
+import type { Announcer } from './announcer.js';
 import { Breath } from './breath.js';
 import type { Settings } from './config.js';
 import {
@@ -39,6 +40,7 @@ export interface ReportParts {
   readonly nudge: Nudge;
   readonly standby: Standby;
   readonly deferral: Deferral;
+  readonly announcer: Announcer;
   readonly control: () => ControlServer;
 }
 
@@ -143,8 +145,8 @@ export class Report {
   }
 
   private runtime(claims: Readonly<Record<string, number>>): Values {
-    const { follower, takeover, ownership, interfaces, prober, nudge, standby, deferral, control } =
-      this.parts;
+    const { follower, takeover, ownership, interfaces, prober, nudge, standby } = this.parts;
+    const { deferral, announcer, control } = this.parts;
     const memory = process.memoryUsage();
     return {
       uptime_ms: this.uptime,
@@ -159,6 +161,7 @@ export class Report {
       ...nudge.counters,
       ...standby.counters,
       ...deferral.counters,
+      ...announcer.counters,
       ...claims,
       ...prefixed('control', control().counters),
     };

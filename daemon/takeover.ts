@@ -2,7 +2,8 @@
 //
 //   hold     what belongs to no splice is held back, whoever it is for
 //   commit   what the peers own becomes this node's: existing flows go on from here
-//   answer   this node stands for the addresses: what was held back passes after GuardTimeout
+//   answer   this node stands for the addresses, and says so to its neighbours: what was held back
+//            passes after GuardTimeout
 //   nudge    senders that wait for their timers are made to send; nobody waits for this
 //
 // The steps are methods, in this order, each with its own file where it is more than a call.
@@ -21,6 +22,8 @@ export interface TakeoverParts extends CommitParts {
   readonly log: Log;
   /** So many entries have been put into the kernel. */
   readonly committed: (entries: number) => void;
+  /** This node stands for the addresses from now on. */
+  readonly answering: () => void;
 }
 
 export class Takeover {
@@ -70,6 +73,7 @@ export class Takeover {
 
   private answer(): void {
     this.parts.guard.release();
+    this.parts.answering();
   }
 
   private async nudge(why: TakeoverReason, { committed }: CommitResult): Promise<void> {

@@ -247,6 +247,12 @@ else {
   pair('an address that comes makes its node the owner, with no script', async () => {
     lab.lab.ip('b', [`address add ${VIRTUAL}/32 dev eth0`]);
     await become({ b_internal: 109, b_kernel: 109, a_internal: 0, a_kernel: 0 });
+    await lab.until('the announcements', async () => {
+      const { sections } = await lab.b.call('stats', { what: 'runtime' });
+      const [{ values }] = sections;
+      assert.is(values.announce_failed, 0);
+      return Number(values.announced) >= 2;
+    });
     lab.lab.ip('b', [`address del ${VIRTUAL}/32 dev eth0`]);
     await lab.until('the role', async () => (await lab.b.status())?.role === 'backup');
   });

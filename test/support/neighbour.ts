@@ -13,13 +13,15 @@ export interface Arp {
   /** Ethernet addresses; the destination's default is broadcast. */
   from: string;
   to?: string;
+  /** Of the target; default: the destination's in a reply, nobody's in a request. */
+  hardware?: string;
 }
 
-export function arpFrame({ operation, sender, target, from, to }: Arp): Buffer {
+export function arpFrame({ operation, sender, target, from, to, ...rest }: Arp): Buffer {
   const head = Buffer.from('0806' + '0001' + '0800' + '0604', 'hex');
   const code = Buffer.from([0, operation === 'request' ? 1 : 2]);
-  const nobody = Buffer.alloc(6);
-  const hardware = operation === 'request' ? nobody : mac(to ?? ETHERNET_BROADCAST);
+  const asked = operation === 'request' ? '000000000000' : (to ?? ETHERNET_BROADCAST);
+  const hardware = mac(rest.hardware ?? asked);
   return Buffer.concat([
     ...[mac(to ?? ETHERNET_BROADCAST), mac(from), head, code],
     ...[mac(from), address(sender).subarray(12), hardware, address(target).subarray(12)],
@@ -35,12 +37,15 @@ export interface Discovery {
   /** Ethernet addresses. */
   from: string;
   to: string;
+  /** Of an advertisement: router 0x80, solicited 0x40, override 0x20, which is the default. */
+  flags?: number;
 }
 
 export function discoveryFrame(d: Discovery): Buffer {
   const solicits = d.type === 'solicitation';
+  const flags = solicits ? 0 : (d.flags ?? 0x20);
   const message = Buffer.concat([
-    Buffer.from([solicits ? 135 : 136, 0, 0, 0, solicits ? 0 : 0x20, 0, 0, 0]),
+    Buffer.from([solicits ? 135 : 136, 0, 0, 0, flags, 0, 0, 0]),
     address(d.target),
     ...(d.source === '::' ? [] : [Buffer.from([solicits ? 1 : 2, 1]), mac(d.from)]),
   ]);
