@@ -53,6 +53,7 @@ const ROLE_MEANS: Readonly<Record<StatusResult['role'], string>> = {
 const TAKEOVER_REASONS: Readonly<Record<TakeoverReason, string>> = {
   address: 'a virtual address came',
   command: 'splicectl commit',
+  handover: 'a peer handed over',
   told: 'its script had said so before this start',
   'taken-back': 'the address stayed here',
 };

@@ -26,6 +26,9 @@ export interface FailoverSettings {
   readonly trackFile: string | undefined;
   /** After a takeover senders are made to send at once. */
   readonly nudge: boolean;
+  /** Words of the command line that lets go of the addresses or takes them; none: there is no such command. */
+  readonly handoverCommand: readonly string[];
+  readonly handoverCommandTimeoutMs: number;
 }
 
 export interface Settings {
@@ -148,5 +151,21 @@ function failoverSettings(
     virtualAddresses: [...addresses],
     trackFile: failover.value('TrackFile'),
     nudge: failover.value('Nudge', true),
+    handoverCommand: command(failover, 'HandoverCommand', problems),
+    handoverCommandTimeoutMs: failover.value('HandoverCommandTimeout', 5) * 1000,
   };
+}
+
+/** The words of a directive that is a command line: its first one says where the program is. */
+function command(section: Section, name: string, problems: Problems): readonly string[] {
+  const entry = section.one(name);
+  if (!entry) return [];
+  const words = entry.values as readonly string[];
+  if (types.path.parse(words[0] as string) === undefined) {
+    problems.add(
+      entry.valuesAt[0] ?? entry.at,
+      `${name} ${words[0]}: expected ${types.path.expected} of a program, and its arguments`,
+    );
+  }
+  return words;
 }

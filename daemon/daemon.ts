@@ -22,6 +22,7 @@ import type { Log } from './log.js';
 import { Nudge } from './nudge.js';
 import { Ownership } from './ownership.js';
 import { Prober } from './prober.js';
+import { Recipient } from './recipient.js';
 import { changes } from './reload.js';
 import { Report } from './report.js';
 import { Standby } from './standby.js';
@@ -299,7 +300,18 @@ export class Daemon {
         track,
         watch,
         log,
+        failover: () => this.settings.failover,
         restoreTrack: () => this.writeTrack(true),
+      });
+      const recipient = new Recipient({
+        sync,
+        ownership,
+        handover,
+        watch,
+        log,
+        failover: () => this.settings.failover,
+        caughtUp: () => this.caughtUp,
+        stopping: () => this.stopping,
       });
       const report = new Report({
         settings: () => this.settings,
@@ -334,7 +346,8 @@ export class Daemon {
         },
       };
       const served = { watch, announcer, interfaces, prober, nudge, standby, deferral };
-      return { control, datapath, link, sync, follower, ownership, track, handover, ...served };
+      const moves = { handover, recipient };
+      return { control, datapath, link, sync, follower, ownership, track, ...moves, ...served };
     } catch (error) {
       await control.close(0);
       throw error;
@@ -359,6 +372,10 @@ export class Daemon {
           void parts.standby.reconcile(parts.sync, peer.node);
       },
       ...this.kernelEvents(),
+      offered: (peer, what, answer) => {
+        if (this.parts) this.parts.recipient.offered(peer, what, answer);
+        else answer({ outcome: 'refused', why: 'busy' });
+      },
       epochChanged: (epoch) => {
         datapath.epoch = epoch;
       },

@@ -11,6 +11,7 @@ export type DaemonErrorCode =
   | 'DISABLED' // by the configuration
   | 'LATE' // a script's word that the addresses belie
   | 'NOT_OWNER' // hand over what this node does not have
+  | 'NOT_IN_SYNC' // the peer would not have everything
   | 'NO_PEER'; // nobody to hand over to
 
 /** The message is a sentence for the operator, with the remedy. */

@@ -18,6 +18,8 @@ const RECLAIM_MS = 300;
 const RECLAIM_MS_MAX = 10_000;
 /** So long without a contest, and the next one starts from RECLAIM_MS again. */
 const PEACE_MS = 30_000;
+/** So long after a handover, that this node is in fault is the handover's own doing. */
+const OWN_FAULT_MS = 30_000;
 /** After the last entry that a peer has taken over: by then it has said what else is its own. */
 const TAKEN_OVER_QUIET_MS = 1000;
 
@@ -38,6 +40,9 @@ export interface OwnershipParts {
 
 export class Ownership {
   readonly counters = { given_up: 0, reclaims: 0, shortened: 0 };
+  /** A handover is under way: the addresses move from this node, whatever the peers say. */
+  private holdingBack = false;
+  private gaveAt = Number.NEGATIVE_INFINITY;
   private currentRole: Role | 'undecided' = 'undecided';
   private roleAt = performance.now();
   private last: Promise<unknown> = Promise.resolve();
@@ -77,6 +82,14 @@ export class Ownership {
    * addresses are known, they are believed before any script. Throws DaemonError.
    */
   async told(role: Role): Promise<void> {
+    this.believe(role);
+    // keepalived is in FAULT for the handover alone: its script may come long after it
+    const own = role === 'fault' && performance.now() - this.gaveAt < OWN_FAULT_MS;
+    await this.setRole(own ? 'backup' : role);
+  }
+
+  /** Throws DaemonError when the addresses say otherwise. */
+  believe(role: Role): void {
     const { failover, holdsAddress } = this.parts;
     const known = failover().virtualAddresses.length > 0;
     if (known && (role === 'primary') !== holdsAddress()) {
@@ -87,7 +100,6 @@ export class Ownership {
           : `a virtual address is on this node, so it is not ${role}: a late script? Take the address away first`,
       );
     }
-    await this.setRole(role);
   }
 
   /**
@@ -109,11 +121,24 @@ export class Ownership {
     }
   }
 
-  /** External cache into the kernel; this node is primary from now on. One at a time. */
+  /** While a handover is under way, an address that is still here is about to go. */
+  holdBack(on: boolean): void {
+    this.holdingBack = on;
+    this.gaveAt = performance.now();
+    if (!on && this.currentRole !== 'primary') this.ageSoon();
+  }
+
+  /** Resolves when no takeover is under way. */
+  async idle(): Promise<void> {
+    await this.last;
+  }
+
+  /** External cache into the kernel; this node is primary from now on, or about to be. One at a time. */
   commit(why: TakeoverReason, nodeName?: string): Promise<CommitResult> {
     const run = this.last.then(() => {
       const peer = nodeName === undefined ? undefined : this.peer(nodeName);
-      this.take('primary');
+      // it is primary when the addresses come
+      if (why !== 'handover') this.take('primary');
       return this.parts.takeover.run(why, peer);
     });
     this.last = run.catch(() => {});
@@ -138,11 +163,8 @@ export class Ownership {
 
   private gaveUp(entries: number): void {
     this.counters.given_up += entries;
-    if (this.currentRole === 'primary') this.contested();
-    else if (!this.aged) {
-      clearTimeout(this.takenOver);
-      this.takenOver = setTimeout(() => void this.age(), TAKEN_OVER_QUIET_MS);
-    }
+    if (this.currentRole === 'primary' && !this.holdingBack) this.contested();
+    else this.ageSoon();
   }
 
   /**
@@ -184,6 +206,12 @@ export class Ownership {
     this.roleAt = performance.now();
     this.aged = false;
     this.parts.roleChanged(role);
+  }
+
+  private ageSoon(): void {
+    if (this.aged || this.holdingBack) return;
+    clearTimeout(this.takenOver);
+    this.takenOver = setTimeout(() => void this.age(), TAKEN_OVER_QUIET_MS);
   }
 
   /**

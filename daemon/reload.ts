@@ -34,6 +34,8 @@ const AT_RUN_TIME: Readonly<Record<string, (s: Settings) => unknown>> = {
   PurgeTimeout: (s) => s.sync.purgeTimeoutMs,
   CommitTimeout: (s) => s.sync.commitTimeoutMs,
   VirtualAddress: (s) => s.failover.virtualAddresses,
+  HandoverCommand: (s) => s.failover.handoverCommand,
+  HandoverCommandTimeout: (s) => s.failover.handoverCommandTimeoutMs,
   GuardTimeout: (s) => s.failover.guardTimeoutMs,
   Nudge: (s) => s.failover.nudge,
 };

@@ -155,6 +155,7 @@ export class Report {
       slab_bytes: memory.arrayBuffers,
       ...follower.counters,
       ...takeover.counters,
+      ...this.parts.handover.counters,
       ...ownership.counters,
       ...interfaces.counters,
       ...prober.counters,

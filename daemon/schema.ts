@@ -82,6 +82,8 @@ export const SCHEMA: Schema = {
       },
       TrackFile: { args: [types.path] },
       Nudge: { args: [types.flag] },
+      HandoverCommand: { rest: types.word },
+      HandoverCommandTimeout: { args: [types.duration(0.1, 60)] },
     },
   },
   Include: later('write everything in one file'),

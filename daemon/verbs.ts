@@ -28,7 +28,11 @@ export interface VerbParts {
 /** `get` throws while the daemon is still starting; `remember` keeps what it will want to know then. */
 export function handlers(get: () => VerbParts, remember: (role: Role) => void): Handlers {
   return {
-    commit: async ({ node }) => get().ownership.commit('command', node),
+    commit: async ({ node, here }) => {
+      const { ownership } = get();
+      if (here === 'yes') ownership.believe('primary');
+      return ownership.commit('command', node);
+    },
     flush: async ({ cache }) => {
       const { sync } = get();
       const before = { internal: sync.internal.size, external: externalSize(sync) };
@@ -95,10 +99,7 @@ export function handlers(get: () => VerbParts, remember: (role: Role) => void): 
     },
     handover: async (_args, reply) => {
       // The client may leave: what has begun is brought to its end all the same.
-      const took_ms = await get().handover.run((progress) =>
-        reply.json({ progress }).catch(() => {}),
-      );
-      return { took_ms };
+      return get().handover.run((progress) => reply.json({ progress }).catch(() => {}));
     },
     status: async (): Promise<StatusResult> => get().report.status(),
     stop: async () => {

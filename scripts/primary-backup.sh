@@ -46,7 +46,7 @@ case "$1" in
     [ "$status" -eq 0 ] || exit "$status"
     # The peers' entries become this node's own, in its kernel; the guard ends GuardTimeout later.
     # The daemon has done so already if VirtualAddress tells it which address to look for.
-    step commit
+    step commit --if-here
     # No flush, which conntrackd's script has here: commit has moved the entries to the internal cache
     # already, and a peer that asked between a flush and the resync would be told that there are none.
     # The internal cache is held to the kernel table: entries that had to give way are dropped ...

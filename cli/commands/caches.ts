@@ -11,11 +11,15 @@ export class Commit extends Splicectl {
     '[-c] put the external cache into the kernel; its splices are ours then';
   static override flags = {
     node: Flags.string({ description: 'only what this peer owned', helpValue: 'NAME' }),
+    'if-here': Flags.boolean({
+      description: 'not when the virtual addresses are on another node (a late script)',
+    }),
   };
 
   async run(): Promise<void> {
     const { flags } = await this.parse(Commit);
-    const args = flags.node === undefined ? {} : { node: flags.node };
+    const here = flags['if-here'] ? ({ here: 'yes' } as const) : {};
+    const args = flags.node === undefined ? here : { ...here, node: flags.node };
     const { committed, refused, epoch, took_ms } = await this.ask(flags, 'commit', args);
     const rest = Object.entries(refused).map(([reason, n]) => `, ${n} ${reason}`);
     const what = counted(committed, 'splice');

@@ -69,6 +69,7 @@ export const TAKEOVER_REASONS = [
   'address', // a virtual address came to this node
   'command', // splicectl commit: a script, or an operator
   'told', // a script had said so before the daemon started
+  'handover', // a peer asked for it, before it lets go of the addresses
   'taken-back', // a peer had taken flows, and the address stayed here
 ] as const;
 export type TakeoverReason = (typeof TAKEOVER_REASONS)[number];
@@ -96,6 +97,23 @@ export interface NudgeStatus {
   readonly probes: number; // packets
   readonly errors: number; // packets
   readonly took_ms: number;
+}
+
+/** How the addresses were given to a peer. */
+export interface HandoverResult {
+  /** null: one of several, which VRRP chose. */
+  readonly peer: string | null;
+  /** Splices that it took over before the addresses moved; null: it did so when they had come. */
+  readonly entries: number | null;
+  /** What was not replicated when the addresses went. */
+  readonly left: { readonly sockets: number; readonly unacknowledged: number };
+  readonly took_ms: number;
+  readonly steps: {
+    readonly settle_ms: number;
+    readonly splices_ms: number;
+    readonly let_go_ms: number;
+    readonly addresses_ms: number;
+  };
 }
 
 /** One of the links between the nodes, as this node sends by it. */
@@ -173,8 +191,8 @@ export interface StatusResult {
 
 /** Each verb's arguments and the result of its last frame. */
 export interface Verbs {
-  /** `node`: only what this peer owned. */
-  commit: { args: { node?: string }; result: CommitResult };
+  /** `node`: only what this peer owned. `here` yes: not when the virtual addresses are elsewhere. */
+  commit: { args: { node?: string; here?: YesNo }; result: CommitResult };
   /** Without `cache`: both. */
   flush: { args: { cache?: CacheName }; result: { internal: number; external: number } };
   'flush-kernel': { args: None; result: { removed: number } };
@@ -194,7 +212,7 @@ export interface Verbs {
   /** Tells the daemon what VRRP or CARP has decided. It does not commit: that is its own verb. */
   role: { args: { role: Role }; result: None };
   /** JSON frames {progress: SENTENCE} while it waits. */
-  handover: { args: None; result: { took_ms: number } };
+  handover: { args: None; result: HandoverResult };
   status: { args: None; result: StatusResult };
 }
 export type Verb = keyof Verbs;
@@ -226,6 +244,7 @@ const ARGUMENTS: Readonly<Record<Verb, Readonly<Record<string, Argument>>>> = {
       expected: 'the name of a node (1 to 63 letters, digits, ".", "_" or "-")',
       test: (value) => /^[A-Za-z0-9._-]{1,63}$/.test(value),
     },
+    here: oneOf(YES_NO),
   },
   flush: { cache: oneOf(CACHES) },
   'flush-kernel': {},

@@ -194,11 +194,11 @@ test('tells the handler when its client leaves, whose loss the daemon survives',
   const control = await serve(
     at.path,
     noting([], {
-      handover: async (_, reply) => {
+      handover: async (_, reply): Promise<never> => {
         await reply.json({ progress: 'waiting' });
         reply.signal.addEventListener('abort', () => left());
         await leaving;
-        return { took_ms: 1 };
+        throw new Error('the client has left');
       },
     }),
   );

@@ -1,3 +1,4 @@
+// deadline: 120
 // Every verb and letter of splicectl, as a program of its own, against two real daemons with two
 // kernel tables (drawn in test/daemon/pair.ts). The steps build on each other.
 import { spawnSync } from 'node:child_process';
@@ -207,33 +208,39 @@ else {
     assert.match(err, 'no spliced answers');
   });
 
-  test('a role that no daemon hears is known to the next one, and outlives a restart', async () => {
-    const untold = async (role: string): Promise<void> => {
-      const { status, err } = await splicectl('role', role, '-S', pair.a.socket);
-      assert.is(status, 2);
-      assert.match(err, 'it will know when it starts');
-    };
-    const starts = async (): Promise<void> => {
-      pair.a.start();
-      await pair.a.serves();
-    };
-    const becomes = (role: string): Promise<void> =>
-      pair.until(role, async () => (await pair.a.status())?.role === role);
-    await untold('fault');
-    await starts();
-    await becomes('fault');
-    await ask('a', '-k');
-    await pair.until('its end', async () => (await pair.a.status()) === undefined);
-    // where no address tells, the script's word is all there is
-    pair.a.configure((text) => text.replaceAll(/^ *VirtualAddress.*$/gm, ''));
-    await untold('primary');
-    await starts();
-    await becomes('primary');
-    await pair.until('the takeover', async () => (await pair.a.status())?.takeover?.why === 'told');
-    await pair.a.signal('SIGKILL', true);
-    await starts();
-    await becomes('primary');
-    assert.match(await ask('a', 'status'), 'its script had said so before this start; 0 splices');
-  });
+  verbs(
+    'a role that no daemon hears is known to the next one, and outlives a restart',
+    async () => {
+      const untold = async (role: string): Promise<void> => {
+        const { status, err } = await splicectl('role', role, '-S', pair.a.socket);
+        assert.is(status, 2);
+        assert.match(err, 'it will know when it starts');
+      };
+      const starts = async (): Promise<void> => {
+        pair.a.start();
+        await pair.a.serves();
+      };
+      const becomes = (role: string): Promise<void> =>
+        pair.until(role, async () => (await pair.a.status())?.role === role);
+      await untold('fault');
+      await starts();
+      await becomes('fault');
+      await ask('a', '-k');
+      await pair.until('its end', async () => (await pair.a.status()) === undefined);
+      // where no address tells, the script's word is all there is
+      pair.a.configure((text) => text.replaceAll(/^ *VirtualAddress.*$/gm, ''));
+      await untold('primary');
+      await starts();
+      await becomes('primary');
+      await pair.until(
+        'the takeover',
+        async () => (await pair.a.status())?.takeover?.why === 'told',
+      );
+      await pair.a.signal('SIGKILL', true);
+      await starts();
+      await becomes('primary');
+      assert.match(await ask('a', 'status'), 'its script had said so before this start; 0 splices');
+    },
+  );
 }
 verbs.run();

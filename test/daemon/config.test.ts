@@ -139,6 +139,8 @@ Failover {
   GuardTimeout 500ms
   TrackFile /tmp/track
   Nudge No
+  HandoverCommand /etc/move.sh --now
+  HandoverCommandTimeout 1500ms
 }
 `,
   );
@@ -208,6 +210,8 @@ Failover {
       virtualAddresses: ['192.0.2.100', '192.0.2.101', '2001:db8::64'],
       trackFile: '/tmp/track',
       nudge: false,
+      handoverCommand: ['/etc/move.sh', '--now'],
+      handoverCommandTimeoutMs: 1500,
     },
   });
 });
@@ -232,6 +236,12 @@ reload('what can change at run time does, and is said', () => {
     ['ALARM', 'ALARM { CommitTimeout 7 }', 'CommitTimeout', (s) => s.sync.commitTimeoutMs],
     ['eth0', 'eth0 eth1', 'Kernel Interface', (s) => s.kernel.interfaces.length],
     ['eth0', 'eth0 TableSize 64', 'TableSize', (s) => s.kernel.tableSize],
+    [
+      'General',
+      'Failover { HandoverCommand /x } General',
+      'HandoverCommand',
+      (s) => s.failover.handoverCommand.join(),
+    ],
     ['eth0', 'eth0 DebugLevel 2', 'DebugLevel', (s) => s.kernel.debugLevel],
   ];
   for (const [from, to, name, value] of edits) {

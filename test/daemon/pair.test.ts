@@ -226,15 +226,25 @@ else {
 
   // The test plays VRRP: it takes the address away when the track file says so.
   pair(
-    'a handover waits for the peer, lets keepalived move the address, and becomes backup',
+    'a handover has the peer take over first, lets keepalived move the address, and becomes backup',
     async () => {
       lab.lab.ip('b', [`address add ${VIRTUAL}/32 dev eth0`]);
       await lab.b.call('commit', {});
       const handover = lab.b.call('handover', {});
       await lab.until('the track file', async () => track(lab.b) === '-254');
+      await become({ a_internal: 109, a_kernel: 109, b_internal: 0 });
+      assert.is((await counts()).b_kernel, 109, 'packets still come here');
+      assert.is((await lab.a.status())?.role, 'backup');
       lab.lab.ip('b', [`address del ${VIRTUAL}/32 dev eth0`]);
-      await lab.a.call('commit', {});
-      await handover;
+      lab.lab.ip('a', [`address add ${VIRTUAL}/32 dev eth0`]);
+      const { peer, entries, left } = await handover;
+      assert.equal(
+        { peer, entries, left },
+        { peer: 'a', entries: 109, left: { sockets: 0, unacknowledged: 0 } },
+      );
+      assert.is((await lab.a.status())?.role, 'primary');
+      lab.lab.ip('a', [`address del ${VIRTUAL}/32 dev eth0`]);
+      await lab.until('the role', async () => (await lab.a.status())?.role === 'backup');
       const status = await lab.b.status();
       assert.is(status?.role, 'backup');
       assert.is(status?.draining, false);
