@@ -54,7 +54,19 @@ export class Follower {
 
   /** The internal cache anew from the kernel table. One at a time; a second one waits. */
   resync(why: string): Promise<ResyncResult> {
-    const run = this.last.then(() => this.readTable(why));
+    return this.oneByOne(() => this.readTable(why, this.owning));
+  }
+
+  /**
+   * A peer has taken over, and did not take what has aged here since: it is nobody's. So its end is
+   * announced now, although no packets arrive, or it would stand in all caches until this node owns again.
+   */
+  forgetAged(): Promise<ResyncResult> {
+    return this.oneByOne(() => this.readTable('what a peer did not take over has aged', true));
+  }
+
+  private oneByOne(read: () => Promise<ResyncResult>): Promise<ResyncResult> {
+    const run = this.last.then(read);
     this.last = run.catch(() => {});
     return run;
   }
@@ -94,7 +106,7 @@ export class Follower {
     });
   }
 
-  private async readTable(why: string): Promise<ResyncResult> {
+  private async readTable(why: string, announceEnds: boolean): Promise<ResyncResult> {
     const began = performance.now();
     const breath = new Breath();
     this.behind = false;
@@ -105,9 +117,8 @@ export class Follower {
       await breath.take();
     }
     // what is not there any more where no packets arrive has aged, see setOwning
-    const { owning } = this;
-    this.behind ||= !owning;
-    const result = { records: 0, ...this.sync.resyncEnd(owning) };
+    this.behind ||= !announceEnds;
+    const result = { records: 0, ...this.sync.resyncEnd(announceEnds) };
     result.records = this.sync.internal.size;
     const took_ms = Math.round(performance.now() - began);
     this.log.info({ why, ...result, took_ms }, 'internal cache read from the kernel table');

@@ -22,6 +22,8 @@ const PEACE_MS = 30_000;
 const OWN_FAULT_MS = 30_000;
 /** After the last entry that a peer has taken over: by then it has said what else is its own. */
 const TAKEN_OVER_QUIET_MS = 1000;
+/** The kernel removes what has expired slice by slice: it is through with its table within this. */
+const SWEPT_MS = 2000;
 
 export interface OwnershipParts {
   readonly datapath: Datapath;
@@ -198,8 +200,9 @@ export class Ownership {
   }
 
   private take(role: Role): void {
-    clearTimeout(this.takenOver);
-    if (role !== 'primary') clearTimeout(this.reclaim);
+    // not by the script that says "backup" once more, a moment after the peer has taken over
+    if (role === 'primary') clearTimeout(this.takenOver);
+    else clearTimeout(this.reclaim);
     if (role === this.currentRole) return;
     this.parts.log.info({ from: this.currentRole, to: role }, 'role');
     this.currentRole = role;
@@ -220,14 +223,15 @@ export class Ownership {
    */
   private async age(): Promise<void> {
     this.aged = true;
-    const entries = await sumSteps(
-      this.parts.datapath.table.shortening(this.parts.purgeTimeoutMs()),
-    );
+    const purgeMs = this.parts.purgeTimeoutMs();
+    const entries = await sumSteps(this.parts.datapath.table.shortening(purgeMs));
     this.counters.shortened += entries;
     this.parts.log.info(
       { entries },
       'a peer has taken over: the timers of what is left are shortened',
     );
+    if (this.currentRole === 'primary') return;
+    this.takenOver = setTimeout(() => void this.parts.follower.forgetAged(), purgeMs + SWEPT_MS);
   }
 
   private peer(name: string): number {

@@ -154,6 +154,26 @@ else {
     assert.is(status?.guard.state, 'releasing');
   });
 
+  pair('what a peer did not take over ages, and leaves all caches', async () => {
+    lab.a.configure((text) => text.replace('PurgeTimeout 5', 'PurgeTimeout 1'));
+    await lab.a.signal('SIGHUP', false);
+    await lab.until('the log', async () => lab.a.log.includes('"applied":["PurgeTimeout"]'));
+    const { table } = await lab.a.table();
+    table.insert(await lab.a.born(5, 300), { events: true });
+    await lab.a.call('role', { role: 'backup' });
+    await become({ a_internal: 5, b_external: 5 });
+    await lab.b.call('commit', {});
+    table.insert(await lab.a.born(3, 400), { events: true });
+    await become({ a_internal: 3, b_internal: 95, b_external: 3 });
+    await lab.a.call('role', { role: 'backup' }); // the script, late: it must not keep them from ageing
+    await become({ a_internal: 0, a_kernel: 0, b_external: 0 });
+    lab.a.configure();
+    await lab.a.signal('SIGHUP', false);
+    const { table: taken } = await lab.b.table();
+    taken.delete(await lab.a.born(5, 300), { events: true });
+    await become({ b_internal: 90, b_kernel: 90, a_external: 90 });
+  });
+
   pair('flush, resync and bulk after a commit lose nothing', async () => {
     await lab.b.call('flush', { cache: 'external' });
     assert.is((await lab.b.call('resync', {})).records, 90);
