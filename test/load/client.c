@@ -140,8 +140,8 @@ static void talk(struct flow *flow, int64_t now)
 		flow->to_send = group->bytes ? group->bytes : FOREVER;
 	if (group->ending && !finite(group))
 		end_flow(flow);
-	else
-		flow_send(flow);
+	else if (flow_send(flow) && finite_done(flow))
+		finish(flow);
 }
 
 static void read_answer(struct flow *flow, int64_t now)

@@ -30,6 +30,7 @@ struct flow *flow_new(struct group *group, int fd)
 	if (!flow || !flows)
 		fail("memory for flows");
 	flow->group = group;
+	flow->begun = now_ns();
 	flow->fd = fd;
 	flow->place = flows_count;
 	flows[flows_count++] = flow;

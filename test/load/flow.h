@@ -45,6 +45,7 @@ struct flow {
 	uint64_t key;
 	uint64_t sent, to_send;		/* of this side's stream; to_send grows where echoes are owed */
 	uint64_t received;
+	int64_t begun;			/* ns */
 	int64_t since;			/* this side waits for bytes from then on (ns); 0: it does not */
 	int64_t stall;			/* longest wait behind the mark, ns */
 	char *head;			/* while it is read, or written */

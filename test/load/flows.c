@@ -48,7 +48,8 @@
  * echo. So downloads and pings are told of by the client, uploads by the server. It counts flows that
  * wait still (`waiting`), too. `stalls` lists them when they are no more than 4096.
  *
- * Unasked, the first 1000 losses: {"lost":CAUSE,"group","kind","key","made","sent","received","at",
+ * Unasked, the first 10,000 losses: {"lost":CAUSE,"group","kind","key","made","sent","received","begun",
+ * "at",
  * "here":{"address","port"},"to":{"address","port"}}: this end, and where the client has connected to; by
  * the key the ends' lines belong together. At the start: {"ready":true}. What cannot be done at all ends the process with a sentence on standard error.
  */

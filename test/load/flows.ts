@@ -65,6 +65,7 @@ export interface Loss {
   sent: number;
   received: number;
   /** Milliseconds of CLOCK_MONOTONIC. */
+  begun: number;
   at: number;
   here?: Endpoint;
   /** At a client. */
@@ -94,7 +95,7 @@ export function broken(group: GroupCount): number {
 
 /** One process of the load program, server or client. */
 export class Flows {
-  /** The first thousand. */
+  /** The first ten thousand. */
   readonly losses: Loss[] = [];
   /** Called for each of them. */
   onLoss: ((loss: Loss) => void) | undefined;

@@ -12,7 +12,7 @@
 #define STALLS_KEPT_MAX (1u << 20)
 /* So many are listed one by one. */
 #define STALLS_LISTED_MAX 4096
-#define LOSSES_TOLD_MAX 1000
+#define LOSSES_TOLD_MAX 10000
 
 static uint64_t losses_told;
 
@@ -178,9 +178,9 @@ void tell_lost(const struct flow *flow, const char *why, bool made)
 	if (losses_told++ >= LOSSES_TOLD_MAX)
 		return;
 	printf("{\"lost\":\"%s\",\"group\":\"%s\",\"kind\":\"%s\",\"key\":\"%" PRIx64
-	       "\",\"made\":%s,\"sent\":%" PRIu64 ",\"received\":%" PRIu64 ",\"at\":%.3f",
+	       "\",\"made\":%s,\"sent\":%" PRIu64 ",\"received\":%" PRIu64 ",\"begun\":%.3f,\"at\":%.3f",
 	       why, group->name, kind_names[group->kind], flow->key, made ? "true" : "false",
-	       flow->sent, flow->received, now_ns() / 1e6);
+	       flow->sent, flow->received, flow->begun / 1e6, now_ns() / 1e6);
 	if (getsockname(flow->fd, &here.any, &here.size) == 0)
 		print_endpoint("here", &here);
 	if (!serving)
