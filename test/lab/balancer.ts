@@ -24,6 +24,20 @@ function built(file: string): string {
   return fileURLToPath(new URL(`../../dist/${file}`, import.meta.url));
 }
 
+export interface BalancerOptions {
+  /** Splices that fit into the kernel's table. */
+  tableSize?: number;
+  /** spliced logs to standard output unless this is given. */
+  logFile?: string;
+  /** More directives for the mode's block. */
+  mode?: string;
+  /** Of the datapath, as the configuration has them. */
+  timeouts?: string;
+}
+
+/** Short, so that the table shows what is under way; 2 MSL is for networks that lose their way. */
+const TIMEOUTS = 'timewait 5';
+
 /** One load balancer: spliced and switchd with files, pins and a cgroup of their own. */
 export class Balancer {
   readonly splicedConfig: string;
@@ -38,6 +52,7 @@ export class Balancer {
   constructor(
     readonly lab: Lab,
     readonly name: BalancerName,
+    { tableSize = 16_384, logFile, mode = '', timeouts = TIMEOUTS }: BalancerOptions = {},
   ) {
     this.socket = lab.path(name, 'spliced.ctl');
     this.trackFile = lab.path(name, 'in-sync');
@@ -49,6 +64,7 @@ export class Balancer {
     ResendQueueSize 131072
     ACKWindowSize 300
     StartupResync Yes
+    ${mode}
   }
   Multicast {
     IPv4_address ${SYNC_GROUP}
@@ -61,15 +77,14 @@ export class Balancer {
 }
 Kernel {
   Interface eth0 eth1
-  TableSize 16384
-  # Short, so that the table shows what is under way; 2 MSL is for networks that lose their way.
-  Timeouts { timewait 5 }
+  TableSize ${tableSize}
+  Timeouts { ${timeouts} }
   PinPath ${this.pinPath}
   Cgroup ${lab.group(name)}
 }
 General {
   NodeName ${name}
-  HashLimit 65536
+  HashLimit 65536${logFile === undefined ? '' : `\n  LogFile ${logFile}`}
   UNIX { Path ${this.socket} }
 }
 Failover {

@@ -225,7 +225,8 @@ function removeLab(dir: string, cgroup: string, id: string, mounts: string[]): v
   for (const name of fs.existsSync('/run/netns') ? fs.readdirSync('/run/netns') : []) {
     if (name.startsWith(`sp-${id}-`)) attempt(() => command('ip', ['netns', 'del', name]));
   }
-  for (const path of mounts) attempt(() => command('umount', [path]));
+  // the last one first: one may stand in another
+  for (const path of [...mounts].reverse()) attempt(() => command('umount', [path]));
   removeCgroup(cgroup);
   attempt(() => fs.rmSync(dir, { recursive: true, force: true }));
 }

@@ -193,6 +193,24 @@ export function restoreInterface(lab: Lab, node: string, net: Net): void {
   lab.ip(node, addressLines(cable));
 }
 
+/**
+ * A machine boots: nothing is left of what its kernel knew of the network. Its cables are plugged in, and
+ * nothing runs on it yet.
+ */
+export function rebuildNode(lab: Lab, node: string): void {
+  const mine = CABLES.filter((c) => c.node === node);
+  // one by one, since a namespace goes with its interfaces later, and their names are needed now
+  lab.ip(
+    node,
+    mine.map(({ device }) => `link delete ${device}`),
+  );
+  const name = lab.namespace(node);
+  const lines = [`netns delete ${name}`, `netns add ${name}`, ...mine.map((c) => veth(lab, c))];
+  command('ip', ['-batch', '-'], `${lines.join('\n')}\n`);
+  lab.ip(FABRIC, mine.flatMap(intoBridge));
+  lab.ip(node, ['link set lo up', ...mine.flatMap(addressLines)]);
+}
+
 /** Takes the virtual addresses off a dead node, as the reboot of a machine would. */
 export function forgetAddresses(lab: Lab, node: string): void {
   lab.ip(
