@@ -1,6 +1,7 @@
 #!/bin/sh
 # What a node does when VRRP moves the virtual addresses: keepalived's notify script, with the order
-# of conntrackd's script of the same name. Usable from ucarp's up and down scripts too.
+# of conntrackd's script of the same name. By the notify fifo, vrrp-fifo.sh calls it; ucarp has scripts of
+# its own, since there the addresses come last. docs/failover.md has the whole order.
 #
 #   primary-backup.sh primary | backup | fault
 #
@@ -44,8 +45,9 @@ case "$1" in
     # Refused when the address has gone again meanwhile: then the flows are the peer's.
     step role primary
     [ "$status" -eq 0 ] || exit "$status"
-    # The peers' entries become this node's own, in its kernel; the guard ends GuardTimeout later.
-    # The daemon has done so already if VirtualAddress tells it which address to look for.
+    # The peers yield, their entries become this node's own, in its kernel, and only then it answers for
+    # the addresses, which keepalived has set already; the guard ends GuardTimeout later. The daemon has
+    # done so already if VirtualAddress tells it which address to look for.
     step commit --if-here
     # No flush, which conntrackd's script has here: commit has moved the entries to the internal cache
     # already, and a peer that asked between a flush and the resync would be told that there are none.
