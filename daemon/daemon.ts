@@ -6,6 +6,7 @@ import type { PeerChange, PeerInfo, SyncEvents } from '../sync/api.js';
 import { Sync } from '../sync/engine.js';
 import { Announcer } from './announcer.js';
 import { pause, turn } from './breath.js';
+import { BusyTeller } from './busy.js';
 import { loadSettings, type Settings } from './config.js';
 import type { Hello, Role, TakeoverReason } from './control/protocol.js';
 import { rememberedRole, rememberRole } from './control/role-file.js';
@@ -76,6 +77,7 @@ export class Daemon {
     if (!disableExternalCache) await parts.standby.leaveAll(purgeTimeoutMs);
     await follower.resync('start');
     parts.prober.start();
+    parts.busy.start();
     sync.start();
     this.caughtUp ||= sync.inSync;
     this.decideRole(parts);
@@ -109,6 +111,7 @@ export class Daemon {
     await control.close();
     await parts.prober.stop();
     await parts.nudge.stop();
+    await parts.busy.stop();
     parts.deferral.stop();
     parts.standby.flush();
     await ownership.stop();
@@ -248,12 +251,9 @@ export class Daemon {
       const interfaces = new InterfaceWatch(settings.kernel.interfaces, datapath, log);
       const guard = new Guard(datapath, () => this.settings.failover);
       const active = () => ownership.role === 'primary' && this.mayAnswer(watch);
-      const nudge: Nudge = new Nudge({
-        datapath,
-        log,
-        enabled: () => this.settings.failover.nudge,
-        active,
-      });
+      const nudging = { enabled: () => this.settings.failover.nudge, active };
+      const nudge = new Nudge({ datapath, log, ...nudging });
+      const busy = new BusyTeller({ datapath, sync, ...nudging });
       const announcer = new Announcer(log);
       const takeover = new Takeover({
         datapath,
@@ -345,7 +345,7 @@ export class Daemon {
           void this.stop();
         },
       };
-      const served = { watch, announcer, interfaces, prober, nudge, standby, deferral };
+      const served = { watch, announcer, interfaces, prober, nudge, busy, standby, deferral };
       const moves = { handover, recipient };
       return { control, datapath, link, sync, follower, ownership, track, ...moves, ...served };
     } catch (error) {

@@ -43,6 +43,7 @@ export class Takeover {
   /** Not while another one is under way. @param peer node id: commit only what this peer owns */
   async run(why: TakeoverReason, peer?: number): Promise<CommitResult> {
     const began = performance.now();
+    const busy = this.parts.sync.busy(); // while they are the peers'
     this.hold();
     let taken: Awaited<ReturnType<typeof commit>>;
     try {
@@ -54,7 +55,7 @@ export class Takeover {
     const took_ms = Math.round((performance.now() - began) * 10) / 10;
     const result = { ...taken, epoch: this.parts.sync.epoch, took_ms };
     this.tell(why, result);
-    void this.nudge(why, result);
+    void this.nudge(why, result, busy);
     return result;
   }
 
@@ -76,9 +77,13 @@ export class Takeover {
     this.parts.answering();
   }
 
-  private async nudge(why: TakeoverReason, { committed }: CommitResult): Promise<void> {
+  private async nudge(
+    why: TakeoverReason,
+    { committed }: CommitResult,
+    busy: Uint8Array,
+  ): Promise<void> {
     const { done } = this;
-    const nudged = await this.parts.nudge.takenOver(why, committed);
+    const nudged = await this.parts.nudge.takenOver(why, committed, busy);
     if (done && nudged) done.status = { ...done.status, nudged };
   }
 

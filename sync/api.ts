@@ -307,6 +307,14 @@ export interface SyncEngine {
   /** Results as Table.insert gives them (enum splice_op_result). Returns how many are ours now. */
   committed(records: Uint8Array, results: Uint32Array): number;
 
+  /**
+   * Tell the peers which flows of this node have data under way (n × 152 bytes): all of them, each time.
+   * Said when it differs from the last time, or that was seconds ago; lost, it is not repaired.
+   */
+  sayBusy(records: Uint8Array): void;
+  /** Records of the peers (n × 152 bytes) whose owners have called them so last. Empty once they are ours. */
+  busy(): Uint8Array;
+
   /** Ask one node, or all, for all that it owns. */
   request(node?: number): void;
   /** Send all that this node owns; what the others hold beyond that, they drop. */

@@ -18,6 +18,7 @@ import type {
   VerifiedPeer,
 } from './api.js';
 import { Bulk } from './bulk.js';
+import { Busy } from './busy.js';
 import type { Cache } from './cache.js';
 import { Commit } from './commit.js';
 import { Compare } from './compare.js';
@@ -58,6 +59,7 @@ export class Sync implements SyncEngine {
   readonly #standby: Standby | undefined;
   readonly #deferred: Deferred | undefined;
   readonly #compare: Compare;
+  readonly #busy: Busy;
   readonly #verify: Verify;
   readonly #fence: Fence;
   readonly #offer: Offer;
@@ -193,6 +195,14 @@ export class Sync implements SyncEngine {
       version: () => this.#members.version,
       complete: (peer) => this.#members.complete(peer),
     });
+    this.#busy = new Busy({
+      clock: options.clock,
+      store,
+      outbox: this.#outbox,
+      version: () => this.#members.version,
+      livePeers: live,
+      peers: () => this.#members.byNode.values(),
+    });
     this.#verify = new Verify({
       clock: options.clock,
       random: options.random,
@@ -245,6 +255,7 @@ export class Sync implements SyncEngine {
       mode: this.#mode,
       bulk: this.#bulk,
       compare: this.#compare,
+      busy: this.#busy,
       verify: this.#verify,
       fence: this.#fence,
       offer: this.#offer,
@@ -362,6 +373,14 @@ export class Sync implements SyncEngine {
     return ours;
   }
 
+  sayBusy(records: Uint8Array): void {
+    if (!this.#stopped) this.#busy.say(records);
+  }
+
+  busy(): Uint8Array {
+    return this.#busy.records();
+  }
+
   request(node?: number): void {
     for (const peer of this.#members.live()) {
       if (node !== undefined && peer.node !== node) continue;
@@ -446,6 +465,7 @@ export class Sync implements SyncEngine {
         ...this.#paths.counts,
         ...this.#verify.counts,
         ...this.#compare.counts,
+        ...this.#busy.counts,
         ...this.#offer.counts,
       },
       ownership: {

@@ -120,6 +120,13 @@ export class Index {
     return -1;
   }
 
+  /** The slot of any identity that has this hash, or -1. */
+  findHash(hash: number): number {
+    let at = this.#heads[this.#home(hash)];
+    while (at !== 0 && this.#links[2 * at - 2] !== hash) at = this.#next(at - 1);
+    return at - 1;
+  }
+
   /** The identity must not be there yet, nor the slot. */
   insert(key: Identity, slot: number): void {
     if (++this.#size > this.#round + this.#split) this.#grow();

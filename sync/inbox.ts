@@ -4,6 +4,7 @@
  */
 import { nodeId } from '../kernel/record/record.js';
 import type { Bulk } from './bulk.js';
+import type { Busy } from './busy.js';
 import { RECORD_WORDS } from './cache.js';
 import type { Compare } from './compare.js';
 import { counts } from './counts.js';
@@ -42,6 +43,7 @@ export interface InboxHost {
   readonly mode: Mode;
   readonly bulk: Bulk;
   readonly compare: Compare;
+  readonly busy: Busy;
   readonly verify: Verify;
   readonly fence: Fence;
   readonly offer: Offer;
@@ -153,7 +155,7 @@ export class Inbox {
   }
 
   #item(peer: Peer, datagram: Datagram, type: number, at: number): void {
-    const { ownership, members, compare } = this.#host;
+    const { ownership, members, compare, busy } = this.#host;
     const { view, header } = datagram;
     if (type === Segment.RECORD4 || type === Segment.RECORD6) {
       this.#counts.rx_records++;
@@ -171,6 +173,8 @@ export class Inbox {
       compare.digest(peer, view, at, header.sequence);
     } else if (type === Segment.BUCKET_END) {
       compare.ended(peer, view, at, header.sequence);
+    } else if (type === Segment.ACTIVE) {
+      busy.heard(peer, view, at);
     }
   }
 

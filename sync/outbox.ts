@@ -10,6 +10,7 @@ import type { Paths } from './paths.js';
 import type { Link } from './ports.js';
 import type { Claim } from './tombstones.js';
 import {
+  ACTIVE_HASH,
   compressible,
   DIGEST_SUM,
   END_BUCKETS,
@@ -170,6 +171,13 @@ export class Outbox {
     view.setUint32(at + END_BUCKETS + 4, 0, true);
     const what = OF_BUCKETS + buckets * 0x10000 + first;
     this.#retention.keep(this.#key.load(endIdentity(from, what), 0));
+  }
+
+  /** Say that a flow is busy: a hint, which is not kept. */
+  active(statement: number, hash: number): void {
+    const at = this.#room(Segment.ACTIVE);
+    this.#data.view.setUint32(at, statement, true);
+    this.#data.view.setUint32(at + ACTIVE_HASH, hash, true);
   }
 
   /** Whoever gets the datagram under way (or the next one) shall report at once. */

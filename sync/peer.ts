@@ -70,6 +70,9 @@ export class Peer {
   pendingBuckets: PendingBuckets[] = [];
   /** Walks under way that drop what a bulk or a repair has not named. */
   sweeps = 0;
+  /** Hashes of the flows that it has called busy, and in which of its statements. */
+  readonly busy = new Set<number>();
+  statement = 0;
   /** Digests that are compared when all that was said before them has come. */
   pendingDigests: PendingDigest[] = [];
   /** By bucket: the last datagram that has said something of its records. */
@@ -115,6 +118,7 @@ export class Peer {
     this.pendingEnd = undefined;
     this.pendingBuckets = [];
     this.pendingDigests = [];
+    this.busy.clear();
     this.touched.fill(0);
     this.refusedAt = 0;
     this.askAgainMs = ASK_AGAIN_MS;

@@ -122,6 +122,11 @@ export class Store {
     return this.#index.find(key);
   }
 
+  /** The slot of any identity that has this hash, whoever holds it, or -1. */
+  findHash(hash: number): number {
+    return this.#index.findHash(hash);
+  }
+
   /** Has the slot this identity? */
   has(slot: number, key: Identity): boolean {
     return this.#tags[slot] !== 0 && key.equals(this.words, slot * RECORD_WORDS);

@@ -22,6 +22,7 @@ export { type Datagram, nameIn, parse, type Reading, type SegmentView } from './
 export { REJECTIONS, type Rejection } from './wire/rejections.js';
 export { ROLES, type Role, type RoleName, readRole, writeRole } from './wire/role.js';
 export {
+  ACTIVE_HASH,
   COMPARED_RECORDS,
   COMPARED_VERDICT,
   DIGEST_SUM,

@@ -59,6 +59,8 @@ export const Segment = {
   COMPARED: 19,
   /** HELLO, YIELD, YIELDED: what the sender is, and for which takeover it stands. See role.ts. */
   ROLE: 20,
+  /** Number of a statement, and the hash of the identity of a flow that is busy as of then; 0: none is. */
+  ACTIVE: 21,
   /** OFFER: a number that its answers bear, and what is offered. */
   OFFER: 24,
   /** TAKEN: that number, how far it is, epoch, entries. */
@@ -97,6 +99,8 @@ export const DIGEST_SUM = 8;
 export const ROUND_BUCKETS = 4;
 /** Inside a BUCKET_END item, after the sequence. */
 export const END_BUCKETS = 8;
+/** Inside an ACTIVE item, after the number of the statement. */
+export const ACTIVE_HASH = 4;
 /** Inside a COMPARED item: the verdict, and how many records of the receiver's the sender holds. */
 export const COMPARED_VERDICT = 8;
 export const COMPARED_RECORDS = 12;
@@ -231,6 +235,7 @@ export const RULES: Readonly<Record<number, SegmentRule>> = {
     check: ({ bytes }, at) =>
       bytes[at + TAKEN_OUTCOME] > TakenOutcome.REFUSED ? 'range' : undefined,
   },
+  [Segment.ACTIVE]: { size: 8, within: [Type.DATA], since: 2 },
   [Segment.RECORD6]: { size: RECORD6_SIZE, within: [Type.DATA], since: 2, check: checkCompact },
 };
 
