@@ -123,11 +123,11 @@ else {
     table.insert(await pair.a.born(100, 1), { events: true });
     const said = await reload((text) => text.replace('TableSize 4096', 'TableSize 8192'));
     assert.match(said, /"code":"TABLE_RESIZED","from":4096,"to":8192,"took_ms":\d+/);
-    assert.equal((await pair.a.status())?.table, { live: 100, size: 8192 });
+    assert.equal((await pair.a.status())?.table, { live: 100, size: 8192, held: 0 });
     assert.equal(attached('eth0', 'eth7', 'peer7'), [2, 0, 0]);
     const refused = await reload((text) => text.replace('TableSize 4096', 'TableSize 64'));
     assert.match(refused, '"code":"TABLE_NOT_RESIZED","size":8192,"wanted":64');
-    assert.equal((await pair.a.status())?.table, { live: 100, size: 8192 });
+    assert.equal((await pair.a.status())?.table, { live: 100, size: 8192, held: 0 });
   });
 
   test('the active node asks after flows for which no packet comes', async () => {
