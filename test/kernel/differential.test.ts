@@ -81,6 +81,8 @@ const REACHED: CounterName[] = [
   'icmp_ttl',
   'late_reset',
   'syn_aligned',
+  'fenced_unspliced',
+  'fenced_sent',
 ];
 
 const test = suite('the datapath against its reference');
@@ -95,6 +97,7 @@ test('whatever a packet is, it has the same effect by both', () => {
   const moved = new Set<CounterName>();
   for (let done = 0; done < count; ) {
     rig.setGuard(dice.once(3), dice.once(3));
+    rig.setFence(dice.once(5));
     let entry: Entry | undefined = rig.place(
       randomEntry(dice, process.hrtime.bigint(), dice.pick(FAMILIES)),
     );
@@ -138,6 +141,7 @@ const ICMP_GAP_NS = 1_000_000n;
 
 test('of many packets whose hops are used up, some are complained of, so many at once and a second', async () => {
   const dice = new Dice(1);
+  rig.setFence(false);
   await new Promise((resolve) => setTimeout(resolve, 2 * ICMP_BURST)); // as if nobody had complained yet
   const entry = rig.place(liveEntry(dice, process.hrtime.bigint(), [4, 6]));
   const frame = plainFrame(dice, entry, 1, rig.nodeMac);

@@ -3,6 +3,7 @@
 import { MARK_ALIGN } from '../../../kernel/record/layout.js';
 import { aligned, isSyn } from './align.js';
 import { copyEntry, type Entry, type Leg, other } from './entry.js';
+import { fenced, pass } from './fence.js';
 import { legOf } from './ingress.js';
 import { commitLeg, isTorn, remove } from './life.js';
 import { isTimestamp, readOptions, timestamp, withTimestamp, writeOptions } from './options.js';
@@ -15,14 +16,16 @@ export function egress(frame: Buffer, mark: number, world: World): Outcome {
   const p = new Passage(world, world.entry && copyEntry(world.entry));
   if (mark === world.mark) return p.end('stack', frame); // translated: it leaves as it is
   const parsed = parse(frame);
-  if (parsed.kind !== 'tcp') return p.end('stack', frame);
+  if (parsed.kind !== 'tcp') return pass(p, frame, 'out');
   const { packet } = parsed;
   if ((mark & ~0xff) === MARK_ALIGN && isSyn(packet)) {
+    const outcome = fenced(p, frame, 'out');
+    if (outcome) return outcome;
     p.count('syn_aligned');
     return p.end('stack', serialise(aligned(packet, mark & 0xff)));
   }
   const leg = p.entry && legOf(p.entry, turned(packet));
-  if (!p.entry || leg === undefined) return p.end('stack', frame);
+  if (!p.entry || leg === undefined) return pass(p, frame, 'out');
   return local(p, frame, packet, p.entry, leg);
 }
 
@@ -41,7 +44,8 @@ function local(p: Passage, frame: Buffer, packet: Packet, e: Entry, leg: Leg): O
   const making = e.state[leg] === 'CLOSE' || e.state[leg] === 'ESTABLISHED';
   if (making && !isTorn(e)) {
     if (flags.fin || flags.rst) return abort(p, frame, e);
-    if (e.state[leg] === 'CLOSE') return p.end('stack', frame);
+    const outcome = fenced(p, frame, 'out');
+    if (outcome || e.state[leg] === 'CLOSE') return outcome ?? p.end('stack', frame);
     return held(p, frame, packet, e, leg);
   }
   if (e.open[leg]) return ownData(p, frame, packet, e, leg);
@@ -56,7 +60,7 @@ function local(p: Passage, frame: Buffer, packet: Packet, e: Entry, leg: Leg): O
 function abort(p: Passage, frame: Buffer, e: Entry): Outcome {
   p.count('aborted');
   remove(p, e);
-  return p.end('stack', frame);
+  return pass(p, frame, 'out');
 }
 
 /** Nothing may acknowledge more than the proxy had taken when the hold began. */

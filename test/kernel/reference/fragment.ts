@@ -16,12 +16,13 @@ export function mayBeFragmented(e: Entry): boolean {
   return !isOpen(e) && isMapped(e.tuple[0].far) === isMapped(e.tuple[1].far);
 }
 
-export function laterFragment(p: Passage, frame: Buffer, datagram: Datagram): Outcome {
+/** Undefined: its first fragment was no splice's. */
+export function laterFragment(p: Passage, datagram: Datagram): Outcome | undefined {
   const { ethernet, ip, body, padding } = datagram;
   const { source, destination } = ip;
   const e = p.entry;
   const leg = p.world.fragmentLeg({ source, destination, id: fragmentOf(ip)?.id ?? 0 });
-  if (!e || leg === undefined) return p.end('stack', frame);
+  if (!e || leg === undefined) return undefined;
   if (ip.hopLimit <= 1) return p.drop('drop_ttl');
   if (!mayBeFragmented(e)) return p.drop('drop_fragment');
   if (losesMark(ip, e, leg)) return p.drop('drop_ecn');

@@ -25,16 +25,17 @@ interface Complaint {
   quoted: Quoted;
 }
 
-export function icmp(p: Passage, frame: Buffer, datagram: Datagram): Outcome {
+/** Undefined: it is not about a packet of a splice. */
+export function icmp(p: Passage, datagram: Datagram): Outcome | undefined {
   const complaint = readComplaint(datagram);
   const e = p.entry;
   const leg = e && complaint && legLeftOn(e, complaint.quoted);
-  if (!e || !complaint || leg === undefined) return p.end('stack', frame);
+  if (!e || !complaint || leg === undefined) return undefined;
   if (!isTorn(e) && (e.state[leg] === 'CLOSE' || e.state[leg] === 'ESTABLISHED')) {
-    return p.end('stack', frame);
+    return undefined;
   }
   const { error, mtu, quoted } = complaint;
-  if (e.open[leg] && before(quoted.seq, e.ownEnd[leg])) return p.end('stack', frame); // the socket's own
+  if (e.open[leg] && before(quoted.seq, e.ownEnd[leg])) return undefined; // the socket's own
 
   const sender = other(leg); // the leg that the segment came in on, and its direction
   const seq = subtract(quoted.seq, e.seqDelta[sender]);

@@ -3,6 +3,7 @@
 import { aligned, isSyn } from './align.js';
 import { answerSegment, complain } from './answer.js';
 import { copyEntry, type Entry, type Leg, other } from './entry.js';
+import { fenced, pass } from './fence.js';
 import { follow } from './follow.js';
 import { forward, isUnreadable, losesMark, prepare } from './forward.js';
 import { laterFragment, mayBeFragmented } from './fragment.js';
@@ -24,14 +25,14 @@ export function ingress(frame: Buffer, ours: Buffer, world: World): Outcome {
   const parsed = parse(frame);
   switch (parsed.kind) {
     case 'other':
-      return p.end('stack', frame);
+      return pass(p, frame, 'in');
     case 'malformed':
       p.count('malformed_passed');
-      return p.end('stack', frame);
+      return pass(p, frame, 'in');
     case 'icmp':
-      return icmp(p, frame, parsed.datagram);
+      return icmp(p, parsed.datagram) ?? pass(p, frame, 'in');
     case 'later':
-      return laterFragment(p, frame, parsed.datagram);
+      return laterFragment(p, parsed.datagram) ?? pass(p, frame, 'in');
     case 'tcp':
       return segmentIn(p, frame, parsed.packet);
   }
@@ -41,7 +42,7 @@ function segmentIn(p: Passage, frame: Buffer, packet: Packet): Outcome {
   const leg = p.entry && legOf(p.entry, packet);
   if (p.entry && leg !== undefined) return hit(p, frame, packet, p.entry, leg);
   if (!fragmentOf(packet.ip)) p.count('missed');
-  return notSpliced(p, frame, packet);
+  return fenced(p, frame, 'in') ?? notSpliced(p, frame, packet);
 }
 
 function notSpliced(p: Passage, frame: Buffer, packet: Packet): Outcome {
@@ -126,9 +127,12 @@ function late(p: Passage, packet: Packet): Outcome {
 }
 
 function syn(p: Passage, frame: Buffer, packet: Packet, e: Entry, leg: Leg): Outcome {
+  const outcome = fenced(p, frame, 'in'); // a new connection is for the owner of the address
+  if (outcome) return outcome;
   if (!isFinished(e)) return probe(p, packet, e, leg);
   if (packet.tcp.flags.ack) return p.drop('drop_malformed');
   p.count('syn_reused');
+  e.unproven = 0;
   remove(p, e);
   return notSpliced(p, frame, packet);
 }

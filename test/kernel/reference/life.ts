@@ -56,7 +56,9 @@ function changed(p: Passage, e: Entry, was: { finished: boolean; open: boolean }
   e.changed = true;
   if (isFinished(e) && !was.finished) p.live -= 1;
   // a splice with open sockets lives here only; other nodes have never heard of it
-  if (e.standby || isOpen(e) || (isTorn(e) && was.open)) return;
+  if (isOpen(e) || (isTorn(e) && was.open)) return;
+  // of one that is held for another owner only its end is said: whoever takes it over must not raise it again
+  if (e.standby && !isTorn(e)) return;
   if (was.open) p.count('committed');
   p.count('events');
 }
@@ -97,8 +99,10 @@ export function tearDown(p: Passage, e: Entry): void {
 export function remove(p: Passage, e: Entry): void {
   p.count('destroyed');
   if (!isFinished(e)) p.live -= 1;
-  // of one torn down, the end has been told already; of one held for another owner, that one tells it
-  if (!isOpen(e) && !isTorn(e) && !e.standby) p.count('events');
+  // of one torn down, the end has been told already; of one held for another owner, that one tells it unless
+  // packets have come for it here
+  const told = !e.standby || e.unproven === 0 || e.shortened;
+  if (!isOpen(e) && !isTorn(e) && told) p.count('events');
   p.entry = undefined;
 }
 

@@ -150,6 +150,7 @@ export class Rig {
     addresses: new Set(),
     untilNs: 0n,
     draining: false,
+    silent: false,
     socket: () => undefined,
   };
   readonly nodeMac = Buffer.from(NODE_MAC.replaceAll(':', ''), 'hex');
@@ -235,6 +236,11 @@ export class Rig {
   guardAddresses(addresses: string[]): void {
     this.datapath.setGuard(addresses);
     for (const address of addresses) this.guard.addresses.add(text(address));
+  }
+
+  setFence(silent: boolean): void {
+    this.datapath.answer(silent ? 'never' : 'always');
+    this.guard.silent = silent;
   }
 
   setGuard(armed: boolean, draining: boolean): void {

@@ -24,6 +24,8 @@ export interface Guard {
   untilNs: bigint;
   /** New connections are for the next owner. */
   draining: boolean;
+  /** This node has yielded: it is not to be heard under these addresses. */
+  silent: boolean;
   /** A socket that would take the packet: one that listens, or one of this very connection. */
   socket(source: Address, sourcePort: number, address: Address, port: number): Socket | undefined;
 }
