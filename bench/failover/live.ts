@@ -66,7 +66,7 @@ class Run {
     this.#tell(`are made: ${system}`);
     const pair = await pairOf(this.context.lab, system);
     await pair.manage(this.#managers[0]);
-    const load = await Load.open(pair, this.programs);
+    const load = await Load.open(pair, this.programs, this.count);
     await load.live(this.count);
     return { system, pair, load };
   }

@@ -5,15 +5,18 @@ import { type Lab, LabError } from '../../test/lab/lab.js';
 import { compileFlows, Flows, type GroupCount, type GroupReport } from '../../test/load/flows.js';
 import { compileProbe, Probe } from '../../test/load/probe.js';
 import { monotonicMs } from '../clock.js';
-import { CLIENTS, PROBE } from './network.js';
+import { CLIENTS, PROBE, SERVER_ENDPOINTS } from './network.js';
 import type { Pair } from './pair.js';
 
 export const BUSY = 200;
 /** Octets a second of each: what the machine bears beside all the rest, in steps of ten milliseconds. */
 const PACE = 150_000;
-/** Of one live flow, in ms: with all delays still one in ten seconds. */
+/** Of one live flow, in ms: with all delays still one in ten seconds; and its octets. */
 const EVERY = 8_000;
+const MESSAGE = 64;
 const OPENING = 64;
+/** Of one process: who may not raise the limit of open files has twenty thousand. */
+const FLOWS_PER_PROCESS = 15_000;
 /** So many flows a second are made, and ended, on a machine that does other things too; and some time more. */
 const FLOWS_PER_S_MIN = 100;
 const MORE_MS = 30_000;
@@ -34,12 +37,19 @@ function patience(flows: number): number {
 export class Load {
   #busy = 0;
 
-  static async open(pair: Pair, programs: Programs): Promise<Load> {
+  /** @param flows as many as it is for, besides the transfers */
+  static async open(pair: Pair, programs: Programs, flows: number): Promise<Load> {
     const { lab, network } = pair;
     const spawn = (end: string) => (argv: string[]) =>
       lab.spawn(network.node(end), ['nice', '-n', '-10', ...argv], { stdio: 'pipe' });
-    const servers = await Flows.serve(spawn('servers'), programs.flows, ['0.0.0.0:80']);
-    const clients = await Flows.run(spawn('clients'), programs.flows);
+    const processes = Math.min(SERVER_ENDPOINTS.length, Math.ceil(flows / FLOWS_PER_PROCESS));
+    const servers = await Flows.serve(
+      spawn('servers'),
+      programs.flows,
+      SERVER_ENDPOINTS,
+      processes,
+    );
+    const clients = await Flows.run(spawn('clients'), programs.flows, processes);
     return new Load(pair, programs, clients, servers);
   }
 
@@ -56,8 +66,8 @@ export class Load {
 
   #start(name: string, kind: 'ping' | 'download' | 'upload', count: number): Promise<void> {
     const { targets } = this.pair;
-    const pace = kind === 'ping' ? {} : { pace: PACE };
-    const options = { kind, count, to: targets, from: CLIENTS, opening: OPENING, every: EVERY };
+    const pace = kind === 'ping' ? { every: EVERY, size: MESSAGE } : { pace: PACE };
+    const options = { kind, count, to: targets, from: CLIENTS, opening: OPENING };
     return this.clients.start(name, { ...options, ...pace });
   }
 
@@ -111,6 +121,12 @@ export class Load {
   /** Live flows that are still there. */
   async alive(): Promise<number> {
     return (await this.clients.count()).get('live')?.alive ?? 0;
+  }
+
+  /** What all live flows have sent so far. */
+  async sent(): Promise<{ at: number; messages: number }> {
+    const octets = (await this.clients.count()).get('live')?.bytes_sent ?? 0;
+    return { at: monotonicMs(), messages: octets / MESSAGE };
   }
 }
 

@@ -37,7 +37,7 @@ export const million: Part = {
       tell(`${system}: ${FLOWS} flows are made, and ${ENTRIES} entries`);
       await pair.open();
       await pair.manage(QUICK);
-      const load = await Load.open(pair, programs);
+      const load = await Load.open(pair, programs, FLOWS);
       await load.live(FLOWS);
       await fill(pair);
       for (let i = 0; i < (quick ? 1 : ROUNDS); i++) {

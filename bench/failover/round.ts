@@ -28,30 +28,40 @@ export interface Sample {
   readonly outage: number;
   /** From the address on the new node to the first packet that came through it. */
   readonly takeover: number;
+  /** Messages of a live flow in ten seconds. */
+  readonly messages: number;
   readonly stallMedian: number;
   readonly stallWorst: number;
 }
 
-/** Hears from a node's kernel when the address comes to it. */
+/** Hears from a node's kernel when the address comes to it, and is never late. */
 class Arrival {
   at = Number.NaN;
   readonly #child;
 
   constructor(pair: Pair) {
     const { lab, network, standby } = pair;
-    const argv = ['ip', '-o', 'monitor', 'address'];
+    const argv = ['chrt', '-f', '20', 'ip', '-ts', '-o', 'monitor', 'address'];
     this.#child = lab.spawn(network.node(standby), argv, { stdio: ['ignore', 'pipe', 'ignore'] });
     this.#child.on('error', () => {});
     if (!this.#child.stdout) return;
     createInterface(this.#child.stdout).on('line', (line) => {
-      const came = line.includes(` ${VIRTUAL.clients}/`) && !line.startsWith('Deleted');
-      if (came && Number.isNaN(this.at)) this.at = monotonicMs();
+      const came = line.includes(` ${VIRTUAL.clients}/`) && !line.includes('Deleted');
+      if (came && Number.isNaN(this.at)) this.at = timeOf(line);
     });
   }
 
   stop(): void {
     this.#child.kill('SIGKILL');
   }
+}
+
+/** What ip has put in front of a line, [YYYY-MM-DDThh:mm:ss.uuuuuu] in local time, as CLOCK_MONOTONIC. */
+function timeOf(line: string): number {
+  const [, second, micros] = /^\[(\S+)\.(\d{6})\]/.exec(line) ?? [];
+  const ago =
+    performance.timeOrigin + performance.now() - Date.parse(second) - Number(micros) / 1000;
+  return monotonicMs() - ago;
 }
 
 /** Waits for an answer by way of the new node. Without one the outage is as long as was waited. */
@@ -75,12 +85,14 @@ export async function round(pair: Pair, load: Load, others = 0): Promise<Sample>
     await pair.inSync(live + BUSY + 1 + others);
     await sleep(SETTLE_MS);
     const resets = network.resets();
+    const before = await load.sent();
     await load.mark();
     await probe.mark();
     pair.crash();
     const { outage, first } = await answered(probe, monotonicMs());
     await sleep(RESUME_MS + outage);
     const stalls = await busy.settled(STALL_MS_MAX);
+    const after = await load.sent();
     const kept = (await load.alive()) + (await busy.end());
     const sample = {
       kept,
@@ -88,6 +100,7 @@ export async function round(pair: Pair, load: Load, others = 0): Promise<Sample>
       resets: network.resets() - resets,
       outage,
       takeover: Math.max(0, first - arrival.at),
+      messages: (10_000 * (after.messages - before.messages)) / (after.at - before.at) / live,
       stallMedian: percentile(stalls, 0.5),
       stallWorst: percentile(stalls, 0.99),
     };

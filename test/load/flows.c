@@ -70,7 +70,8 @@
 #define EVENTS 1024
 #define LINE_MAX_LENGTH 8192
 #define STDOUT_BUFFER (4 << 20)
-#define OPEN_FILES 2000000
+/* As many as a process may have where nobody has changed that (fs.nr_open). */
+#define OPEN_FILES 1048576
 /* Marks standard input among the events; listeners are odd numbers, flows are addresses. */
 #define INPUT 0
 #define OPENING_DEFAULT 64

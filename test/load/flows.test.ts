@@ -52,7 +52,7 @@ flows.before(async () => {
   const start = ([file, ...args]: string[]): ChildProcess => spawn(file, args, { stdio: 'pipe' });
   await new Promise<void>((resolve) => relay.listen(RELAY, resolve));
   server = await Flows.serve(start, program, [`${SERVER.host}:${SERVER.port}`]);
-  client = await Flows.run(start, program);
+  client = await Flows.run(start, program, 2);
 });
 
 flows.after(async () => {
