@@ -142,6 +142,11 @@ export class Flows {
     }
   }
 
+  /** The first process: for one that is alone. */
+  get child(): ChildProcess {
+    return this.#programs[0].child;
+  }
+
   /** Begins to open flows; does not wait for them. Each process has its share of them, and of `from`. */
   async start(name: string, options: FlowOptions): Promise<void> {
     const { length } = this.#programs;
