@@ -38,8 +38,8 @@ test('the journey comes to its end', async () => {
 });
 
 test('every flow lives through every event, and comes to its end with each octet right', () => {
-  for (const { event, alive, lost } of trip.passages) {
-    assert.is(alive, trip.flows, `${event}: ${JSON.stringify(lost)}`);
+  for (const { event, alive, flows, lost } of trip.passages) {
+    assert.is(alive, flows, `${event}: ${JSON.stringify(lost)}`);
   }
   assert.is(trip.right, trip.flows);
 });

@@ -4,7 +4,7 @@ import type { Lab } from './lab.js';
 import { Load, type LoadOptions } from './load.js';
 import { EVENTS, type Event, type EventName } from './managers/events.js';
 import { Nodes, type NodesOptions } from './nodes.js';
-import { BALANCERS, type BalancerName } from './topology.js';
+import { BALANCERS, type BalancerName, VIRTUAL_ADDRESSES } from './topology.js';
 import { Witness } from './witness.js';
 
 export interface Stalls {
@@ -21,8 +21,11 @@ export interface Passage {
   /** Nodes that answered for the addresses when things had settled, before it was healed. */
   answering: BalancerName[];
   back_stall_ms: Stalls;
-  /** Flows that live after it. */
+  /** Virtual addresses of which lb-b was not sure, by duplicate address detection, when it had got them. */
+  tentative: string[];
+  /** Flows that live after it, and that there were. */
   alive: number;
+  flows: number;
   lost: Record<string, number>;
   /** RSTs that any end has sent or got, so far. */
   resets: Record<string, number>;
@@ -65,11 +68,14 @@ export class Journey {
     await what.strike(this);
     const moves = what.moves(nodes.manager);
     if (moves) await nodes.movedTo('lb-b');
+    const tentative = moves ? this.#tentative() : [];
     const outage_ms = moves ? Math.round(performance.now() - began) : undefined;
     if (moves || !what.cuts) await this.#moving();
     else await pause(UNNOTICED_MS);
     const answering = await this.#answering();
     const stall_ms = await this.#stalls();
+    // The proxy of lb-b has been listening all the time.
+    if (moves) this.flows += await load.more(event);
 
     await load.mark();
     await what.heal(this);
@@ -79,7 +85,19 @@ export class Journey {
     const back_stall_ms = await this.#stalls();
     const { alive, lost } = await load.report();
     const resets = this.#witness.resets();
-    return { event, outage_ms, stall_ms, answering, back_stall_ms, alive, lost, resets };
+    const { flows } = this;
+    return {
+      event,
+      outage_ms,
+      stall_ms,
+      answering,
+      tentative,
+      back_stall_ms,
+      alive,
+      flows,
+      lost,
+      resets,
+    };
   }
 
   /** The addresses back to lb-a: by itself where the manager prefers it, else by plan. */
@@ -129,6 +147,11 @@ export class Journey {
       [before, at] = [now, performance.now()];
       return still;
     });
+  }
+
+  #tentative(): string[] {
+    const shown = this.lab.exec('lb-b', 'ip', '-6', '-o', 'address', 'show', 'tentative');
+    return VIRTUAL_ADDRESSES.map(({ cidr }) => cidr).filter((cidr) => shown.includes(` ${cidr} `));
   }
 
   async #stalls(): Promise<Stalls> {

@@ -13,7 +13,7 @@ export interface LoadOptions {
   every: number;
 }
 
-/** What became of all flows; stalls since the last mark. */
+/** What became of all flows; the stalls of each direction since the last mark. */
 export interface LoadReport {
   alive: number;
   lost: Record<string, number>;
@@ -23,6 +23,7 @@ export interface LoadReport {
 /** Long-lived flows of several kinds through the balancers, each octet checked, until they are ended. */
 export class Load {
   #client: Flows | undefined;
+  #servers: Flows[] = [];
   #groups: string[] = [];
 
   constructor(
@@ -38,41 +39,57 @@ export class Load {
       const at = (['4', '6'] as const).map((f) => `${bracketed(addressOf(web, 'servers', f))}:80`);
       return Flows.serve(spawn(web), program, at);
     });
-    await Promise.all(serving);
+    this.#servers = await Promise.all(serving);
     this.#client = await Flows.run(spawn('client'), program);
   }
 
   /** Opens all flows; resolves when each has been answered. @returns how many there are */
   async open(): Promise<number> {
-    const { flows, pace, every } = this.options;
+    return await this.#open('', this.options.flows);
+  }
+
+  /** One more over each service. @param name tells them from others */
+  async more(name: string): Promise<number> {
+    return await this.#open(`-${name.replaceAll(' ', '-')}`, { both: 1 });
+  }
+
+  async #open(suffix: string, flows: LoadOptions['flows']): Promise<number> {
+    const { pace, every } = this.options;
+    const groups: string[] = [];
     let all = 0;
     for (const { name, clients, port } of USED.both) {
       const to = [`${bracketed(virtualAddress('clients', clients))}:${port}`];
       for (const [kind, count] of Object.entries(flows)) {
-        const group = `${kind}-${name}`;
+        const group = `${kind}-${name}${suffix}`;
         await this.#run.start(group, { kind: kind as FlowKind, count, to, pace, every });
-        this.#groups.push(group);
+        groups.push(group);
         all += count;
       }
     }
-    for (const group of this.#groups) await this.#run.made(group, 20_000);
+    this.#groups.push(...groups);
+    for (const group of groups) await this.#run.made(group, 20_000);
     return all;
   }
 
   async mark(): Promise<void> {
-    await this.#run.mark();
+    await Promise.all([this.#run, ...this.#servers].map((end) => end.mark()));
   }
 
   async report(): Promise<LoadReport> {
+    const [client, ...servers] = await Promise.all(
+      [this.#run, ...this.#servers].map((end) => end.report()),
+    );
     const report: LoadReport = { alive: 0, lost: {}, stalls: [] };
-    for (const group of (await this.#run.report()).values()) {
+    for (const group of client.values()) {
       report.alive += group.alive;
-      report.stalls.push(...group.stalls);
       for (const causes of [group.broken_by, group.not_made_by]) {
         for (const [cause, n] of Object.entries(causes)) {
           report.lost[cause] = (report.lost[cause] ?? 0) + n;
         }
       }
+    }
+    for (const end of [client, ...servers]) {
+      for (const { stalls } of end.values()) report.stalls.push(...stalls);
     }
     return report;
   }

@@ -1,3 +1,4 @@
+import { rmSync } from 'node:fs';
 import { Balancer } from './balancer.js';
 import type { Lab } from './lab.js';
 import { type Manager, type ManagerName, managerFor } from './managers/index.js';
@@ -70,9 +71,10 @@ export class Nodes {
     this.lab.killNode(node);
   }
 
-  /** As after a power failure and a boot: nothing runs there yet. */
-  boot(node: BalancerName): void {
-    forgetAddresses(this.lab, node);
-    plugCables(this.lab, node);
+  /** As after a power failure and a boot: nothing runs there yet, and /run is empty. */
+  boot({ name, trackFile }: Balancer): void {
+    forgetAddresses(this.lab, name);
+    rmSync(trackFile, { force: true });
+    plugCables(this.lab, name);
   }
 }

@@ -1,4 +1,5 @@
 import type { Faults } from '../faults.js';
+import { LabError } from '../lab.js';
 import type { Nodes } from '../nodes.js';
 import { setCables } from '../topology.js';
 import type { Manager } from './manager.js';
@@ -27,7 +28,6 @@ export interface Event {
 }
 
 const nothing = () => {};
-const hearsOn = (net: 'clients' | 'servers') => (manager: Manager) => manager.hears.includes(net);
 const heal = ({ faults }: Scene) => faults.heal();
 
 function cable(net: 'clients' | 'servers'): Event {
@@ -43,9 +43,12 @@ function cable(net: 'clients' | 'servers'): Event {
   };
 }
 
-/** lb-a says nothing that arrives: where the nodes hear each other, lb-b takes over beside it. */
+/**
+ * Nothing that lb-a says arrives: where lb-b hears it by that net only, it takes over beside it. A sync
+ * group does so only when every one of its instances has heard nothing.
+ */
 function mute(net: 'clients' | 'servers'): Event {
-  const hears = hearsOn(net);
+  const hears = ({ hears }: Manager) => hears.length === 1 && hears[0] === net;
   const strike = ({ faults }: Scene) => faults.mute('lb-a', net);
   return { strike, heal, moves: hears, splits: hears, cuts: true };
 }
@@ -59,6 +62,23 @@ function deaf(net: 'clients' | 'servers'): Event {
 const hearsAny = ({ hears }: Manager) => hears.length > 0;
 const hearsNone = ({ hears }: Manager) => hears.length === 0;
 
+/** Ten advertisements of keepalived: so long a node that it prefers does not take over. */
+const TEMPTED_MS = 1000;
+
+function fall({ nodes }: Scene): void {
+  nodes.crash('lb-a');
+  nodes.manager.told(nodes.a, 'dead');
+}
+
+/** The manager is there before the daemon: what its scripts say, nobody hears. */
+async function rise({ nodes }: Scene): Promise<void> {
+  nodes.boot(nodes.a);
+  nodes.manager.start(nodes.a);
+  nodes.a.startDaemon();
+  await nodes.a.ready();
+  nodes.a.startProxy();
+}
+
 export const EVENTS = {
   planned: {
     strike: ({ nodes: { manager, a } }) => manager.move(a),
@@ -67,20 +87,24 @@ export const EVENTS = {
     // The preferred node would take them back at once.
     not: ({ prefers }) => prefers !== undefined,
   },
-  crash: {
-    strike: ({ nodes }) => {
-      nodes.crash('lb-a');
-      nodes.manager.told(nodes.a, 'dead');
-    },
-    // The manager is there before the daemon: what its scripts say, nobody hears.
-    heal: async ({ nodes }) => {
-      nodes.boot('lb-a');
-      nodes.manager.start(nodes.a);
-      nodes.a.startDaemon();
-      await nodes.a.ready();
-      nodes.a.startProxy();
+  crash: { strike: fall, heal: rise, moves: () => true },
+  'comes back too early': {
+    strike: fall,
+    // It hears lb-b and cannot ask it, so it knows that it is not in sync.
+    heal: async (scene) => {
+      const { nodes, faults } = scene;
+      faults.mute('lb-a', 'sync');
+      await rise(scene);
+      await nodes.lab.until('lb-a to hear of lb-b', 10, async () => {
+        const status = await nodes.a.status();
+        return status?.in_sync === false && status.peers.length > 0;
+      });
+      await new Promise((resolve) => setTimeout(resolve, TEMPTED_MS));
+      if (nodes.holds('lb-a')) throw new LabError('COMMAND', 'lb-a took over without the flows');
+      faults.heal();
     },
     moves: () => true,
+    not: ({ prefers, name }) => prefers === undefined || !name.startsWith('keepalived'),
   },
   'manager dies': {
     strike: ({ nodes: { manager, a } }) => manager.crash(a),

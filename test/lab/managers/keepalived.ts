@@ -112,6 +112,7 @@ ${notify}}
 track_file in_sync {
   file ${node.trackFile}
   weight 1
+  init_file -100
 }
 ${this.name === 'keepalived-sync-group' ? this.#group(node) : this.#instance(node, 'pair', 'eth0', 51, addresses() + TRACK + told)}`;
   }
@@ -129,7 +130,8 @@ ${this.#instance(node, 'clients', 'eth0', 51, addresses('clients'))}${this.#inst
 
   /**
    * The number in the track file is added to the priority (weight 1), and below -253 it means FAULT:
-   * keepalived then sends priority 0 at once and lets go. The priorities are high because VRRP's skew
+   * keepalived then sends priority 0 at once and lets go. Until the daemon has written it for the first
+   * time after a boot, the node counts as not in sync (init_file). The priorities are high because VRRP's skew
    * time, by which the lower of two waits longer, is (256 - priority) / 256 of the interval (RFC 5798
    * section 6.1). With real-time priority no advertisement is late on a busy machine, where 0.3 s
    * without one mean a takeover.

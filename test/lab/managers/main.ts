@@ -62,7 +62,7 @@ function options(args: string[]): Options {
   };
 }
 
-const COLUMNS = [22, 16, 9, 7, 9, 14, 14, 14];
+const COLUMNS = [22, 21, 9, 7, 9, 14, 14, 14];
 
 function row(...cells: string[]): string {
   return cells
@@ -71,8 +71,8 @@ function row(...cells: string[]): string {
     .trimEnd();
 }
 
-function tableRow(manager: string, flows: number, passage: Passage): string {
-  const { event, outage_ms, stall_ms, back_stall_ms, answering, alive, resets } = passage;
+function tableRow(manager: string, passage: Passage): string {
+  const { event, outage_ms, stall_ms, back_stall_ms, answering, alive, flows, resets } = passage;
   const packets = Object.values(resets).reduce((sum, n) => sum + n, 0);
   return row(
     manager,
@@ -98,12 +98,8 @@ async function journey(manager: ManagerName, o: Options): Promise<boolean> {
       const { not }: Event = EVENTS[event];
       if (not?.(trip.nodes.manager)) continue;
       const passage = await trip.pass(event);
-      console.log(
-        o.json
-          ? JSON.stringify({ manager, flows: trip.flows, ...passage })
-          : tableRow(manager, trip.flows, passage),
-      );
-      well &&= passage.alive === trip.flows;
+      console.log(o.json ? JSON.stringify({ manager, ...passage }) : tableRow(manager, passage));
+      well &&= passage.alive === passage.flows;
     }
     const right = await trip.load.finish();
     if (right !== trip.flows) console.log(`${manager}: only ${right} of ${trip.flows} ended right`);
