@@ -211,6 +211,15 @@ static __always_inline void count_known(control_t c, control_t next)
 }
 
 /*
+ * Once it has changed hands, a splice goes on by another node. What its ends sent and acknowledged before
+ * says nothing any more: measured by that, whatever comes when it is back would be far outside the window.
+ */
+static __always_inline void forget_seen(struct splice_entry *e)
+{
+	e->live.seen[0] = e->live.seen[1] = 0;
+}
+
+/*
  * Somebody with the stronger claim says something newer of a splice that is in the table; or it becomes this
  * node's own, or another one's. It is not missing for a moment.
  */
@@ -228,6 +237,8 @@ static __noinline __u32 update_known(struct splice_entry *e, const struct splice
 		if (control_finished(c) != control_finished(next))
 			count_service(e, control_finished(next) ? -1 : 1);
 		e->live.changed = 1;
+		if (control_standby(c) != control_standby(next))
+			forget_seen(e);
 		stamp_known(e, r, c);
 		inserted(e, r, events);
 		count_known(c, next);
@@ -322,6 +333,7 @@ static __noinline __u32 demote(struct splice_entry *e, const struct splice_recor
 			e->live.unproven = 1;
 			e->live.probes = 0;
 			e->live.shortened = 0;
+			forget_seen(e);
 			count(SPLICE_CNT_DEMOTED);
 		}
 		if (time < e->live.timeout_ms)

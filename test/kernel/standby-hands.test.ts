@@ -60,6 +60,12 @@ function liveSplices(): number {
     libc.close(fd);
   }
 }
+/** What tells of the server's window. */
+const BACK = {
+  title: 'an acknowledgement',
+  in: 'server  > proxy  A seq   7000 ack 51000 win 80 ttl 64',
+  out: 'virtual > client A seq 907000 ack  1000 win 10 ttl 63',
+} as const;
 const claimKnown = (r: RecordView): number => table.insert(r.bytes, { known: true })[0];
 const claimOf = (r: RecordView): number[] => [r.owner, r.epoch, r.generation];
 
@@ -79,6 +85,25 @@ real('a claim makes it own: what packets have taught stays, and FINs are told no
   assert.equal(await held.events(), [update]);
   assert.ok(r.remainingMs <= 120_000, `${r.remainingMs}: its own time counts again`);
   assert.is(held.put(held.said()), Result.EXISTS, 'the peer that has lost it does not get it back');
+});
+
+real('what it has sent by way of another node meanwhile is not outside its window', () => {
+  const later = 20_000_000;
+  const fin = {
+    title: 'a FIN, far from what was seen before',
+    in: `client > virtual FA seq ${1000 + later} ack ${907_000 + later} win 512 ttl 64`,
+    out: `proxy > server  FA seq ${51_000 + later} ack ${7000 + later} win 256 ttl 63`,
+  };
+  held.put(held.own());
+  golden.step(DATA);
+  golden.step(BACK);
+  assert.is(demote(lost()), Result.OK);
+  const again = held.own((r) => {
+    r.epoch = 5;
+    r.generation = 7;
+  });
+  assert.is(held.put(again), Result.OK);
+  golden.step(fin);
 });
 
 real(
