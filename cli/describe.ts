@@ -1,5 +1,6 @@
 // A node's state in words, for somebody who has just been woken up: what is wrong comes first.
 import type {
+  FenceWay,
   PathStatus,
   PeerStatus,
   StatusResult,
@@ -17,6 +18,7 @@ export function describe(s: StatusResult): string[] {
     ...columns([
       ['role', `${ROLE_MEANS[s.role]}, for ${span(s.role_for_ms)}`],
       ['taken', describeTakeover(s.takeover)],
+      ['fence', describeFence(s)],
       ['guard', describeGuard(guard)],
       ['serves', describeInterfaces(s.interfaces)],
       ['kernel', describeTable(table)],
@@ -66,6 +68,26 @@ function describeTakeover(takeover: TakeoverStatus | null): string {
   const then =
     nudged && nudged.owed > 0 ? `; ${count(nudged.owed)} that stood still were nudged` : '';
   return `${span(ago_ms)} ago: ${TAKEOVER_REASONS[why] ?? plain(why)}; ${taken}, epoch ${epoch}${then}`;
+}
+
+const FENCE_WAYS: Readonly<Record<FenceWay, string>> = {
+  yielded: 'yielded',
+  command: 'was stopped by FenceCommand',
+  silent: 'HAS NOT YIELDED',
+  failed: 'HAS NOT YIELDED, and FenceCommand has failed',
+  timeout: 'HAS NOT YIELDED, and FenceCommand has not ended in time',
+  unable: 'COULD NOT BE ASKED to yield (older version)',
+};
+
+function describeFence({ yielded_to, takeover }: StatusResult): string {
+  if (yielded_to !== null) {
+    return `yielded to ${plain(yielded_to)}: this node does not answer for the virtual addresses`;
+  }
+  if (takeover === null) return 'nobody had to yield to this node';
+  if (takeover.fence.length === 0) return 'no peer was alive when this node took over';
+  return takeover.fence
+    .map(({ peer, way }) => `${plain(peer)} ${FENCE_WAYS[way] ?? plain(way)}`)
+    .join(', ');
 }
 
 /** A peer that is behind or silent comes first: nobody could take its part, whatever this node has. */

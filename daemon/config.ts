@@ -29,6 +29,10 @@ export interface FailoverSettings {
   /** Words of the command line that lets go of the addresses or takes them; none: there is no such command. */
   readonly handoverCommand: readonly string[];
   readonly handoverCommandTimeoutMs: number;
+  readonly fenceTimeoutMs: number;
+  /** The words of its command line; none: there is no such command. */
+  readonly fenceCommand: readonly string[];
+  readonly fenceCommandTimeoutMs: number;
 }
 
 export interface Settings {
@@ -153,6 +157,9 @@ function failoverSettings(
     nudge: failover.value('Nudge', true),
     handoverCommand: command(failover, 'HandoverCommand', problems),
     handoverCommandTimeoutMs: failover.value('HandoverCommandTimeout', 5) * 1000,
+    fenceTimeoutMs: failover.value('FenceTimeout', 0.03) * 1000,
+    fenceCommand: command(failover, 'FenceCommand', problems),
+    fenceCommandTimeoutMs: failover.value('FenceCommandTimeout', 10) * 1000,
   };
 }
 

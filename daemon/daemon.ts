@@ -4,6 +4,7 @@ import { nodeId } from '../kernel/record/record.js';
 import type { UpgradeReport } from '../kernel/upgrade.js';
 import type { PeerChange, PeerInfo, SyncEvents } from '../sync/api.js';
 import { Sync } from '../sync/engine.js';
+import { present } from './addresses.js';
 import { Announcer } from './announcer.js';
 import { pause, turn } from './breath.js';
 import { BusyTeller } from './busy.js';
@@ -12,7 +13,9 @@ import type { Hello, Role, TakeoverReason } from './control/protocol.js';
 import { rememberedRole, rememberRole } from './control/role-file.js';
 import { ControlServer } from './control/server.js';
 import { Deferral } from './deferral.js';
+import { Draining } from './draining.js';
 import { DaemonError } from './error.js';
+import { Fence } from './fence.js';
 import { Follower } from './follower.js';
 import { Guard } from './guard.js';
 import { Handover } from './handover.js';
@@ -66,7 +69,7 @@ export class Daemon {
 
   private async bringUp(parts: Parts): Promise<void> {
     const { datapath, follower, ownership, sync, watch, track, interfaces } = parts;
-    ownership.start();
+    ownership.start(datapath.adopted && this.hasAddress);
     interfaces.start();
     watch.start();
     // A daemon that is restarted on the active node must not make VRRP think ill of it.
@@ -114,6 +117,7 @@ export class Daemon {
     await parts.busy.stop();
     parts.deferral.stop();
     parts.standby.flush();
+    parts.fence.stop();
     await ownership.stop();
     await follower.stop();
     await this.reloading;
@@ -146,6 +150,7 @@ export class Daemon {
       this.setStandbyTime(parts);
       parts.interfaces.replace(kernel.interfaces);
       parts.watch.replace(failover.virtualAddresses);
+      parts.ownership.placed();
       parts.prober.restart();
       await this.resize(parts);
       const { applied, needsRestart } = change;
@@ -238,6 +243,7 @@ export class Daemon {
         hashLimit: settings.hashLimit,
         ...settings.sync,
         verifyMs: settings.sync.mode === 'ALARM' ? 0 : settings.sync.verifyIntervalMs,
+        yielded: datapath.answering !== 'always' && this.hasAddress,
       });
       const follower = new Follower(datapath, sync, log);
       const standby = new Standby(datapath, log);
@@ -249,8 +255,16 @@ export class Daemon {
         this.addressesChanged(here, before),
       );
       const interfaces = new InterfaceWatch(settings.kernel.interfaces, datapath, log);
+      const draining = new Draining(datapath);
+      const fence = new Fence({
+        sync,
+        log,
+        nodeName: settings.nodeName,
+        failover: () => this.settings.failover,
+      });
       const guard = new Guard(datapath, () => this.settings.failover);
-      const active = () => ownership.role === 'primary' && this.mayAnswer(watch);
+      const active = () =>
+        ownership.role === 'primary' && !ownership.hasYielded && this.mayAnswer(watch);
       const nudging = { enabled: () => this.settings.failover.nudge, active };
       const nudge = new Nudge({ datapath, log, ...nudging });
       const busy = new BusyTeller({ datapath, sync, ...nudging });
@@ -262,6 +276,8 @@ export class Daemon {
         standby,
         guard,
         nudge,
+        draining,
+        fence,
         log,
         commitTimeoutMs: () => this.settings.sync.commitTimeoutMs,
         datagrams: () => datagrams,
@@ -274,6 +290,7 @@ export class Daemon {
         follower,
         standby,
         guard,
+        draining,
         takeover,
         log,
         failover: () => this.settings.failover,
@@ -294,7 +311,7 @@ export class Daemon {
       });
       const track = new TrackFile(settings.failover.trackFile);
       const handover = new Handover({
-        datapath,
+        draining,
         sync,
         ownership,
         track,
@@ -322,6 +339,7 @@ export class Daemon {
         ownership,
         guard,
         takeover,
+        fence,
         handover,
         interfaces,
         prober,
@@ -345,7 +363,17 @@ export class Daemon {
           void this.stop();
         },
       };
-      const served = { watch, announcer, interfaces, prober, nudge, busy, standby, deferral };
+      const served = {
+        watch,
+        announcer,
+        interfaces,
+        prober,
+        nudge,
+        busy,
+        standby,
+        deferral,
+        fence,
+      };
       const moves = { handover, recipient };
       return { control, datapath, link, sync, follower, ownership, track, ...moves, ...served };
     } catch (error) {
@@ -376,6 +404,11 @@ export class Daemon {
         if (this.parts) this.parts.recipient.offered(peer, what, answer);
         else answer({ outcome: 'refused', why: 'busy' });
       },
+      yield: (to, epoch) => {
+        this.parts?.announcer.stop();
+        this.parts?.ownership.yield(to, epoch);
+      },
+      unclaimed: () => this.parts?.ownership.unclaimed(),
       epochChanged: (epoch) => {
         datapath.epoch = epoch;
       },
@@ -392,6 +425,10 @@ export class Daemon {
       standbyGone: (records: Uint8Array) => this.parts?.standby.gone(records),
       replicated: (records: Uint8Array) => this.parts?.deferral.replicated(records),
     };
+  }
+
+  private get hasAddress(): boolean {
+    return present(this.settings.failover.virtualAddresses).length > 0;
   }
 
   /** Whoever answers a virtual address answers this node; or nobody has said which those are. */
@@ -447,12 +484,14 @@ export class Daemon {
     const { parts, log } = this;
     if (!parts) return;
     log.info({ here }, 'virtual addresses of this node');
+    parts.ownership.placed();
     if (here.length === 0) {
       if (parts.ownership.role === 'primary') void parts.ownership.setRole('backup');
     } else if (before.length === 0) {
       void this.commitWhenCaughtUp(parts, 'address', () => parts.watch.here.length > 0);
     } else if (here.some((address) => !before.includes(address))) {
-      if (parts.ownership.role === 'primary') parts.announcer.start(here);
+      const { role, hasYielded } = parts.ownership;
+      if (role === 'primary' && !hasYielded) parts.announcer.start(here);
     }
   }
 
@@ -464,7 +503,8 @@ export class Daemon {
     const due = (): boolean => !this.stopping && holds();
     // A daemon that has just started waits for what the peers own: the engine bounds that time.
     while (due() && !this.caughtUp) await pause(CAUGHT_UP_LOOK_MS);
-    if (due()) await ownership.commit(why);
+    // meanwhile a peer may have turned out to be the one that serves
+    if (due() && !ownership.hasYielded) await ownership.commit(why);
   }
 }
 

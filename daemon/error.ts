@@ -12,6 +12,7 @@ export type DaemonErrorCode =
   | 'LATE' // a script's word that the addresses belie
   | 'NOT_OWNER' // hand over what this node does not have
   | 'NOT_IN_SYNC' // the peer would not have everything
+  | 'YIELDED' // a peer has taken over at the same time
   | 'NO_PEER'; // nobody to hand over to
 
 /** The message is a sentence for the operator, with the remedy. */

@@ -9,11 +9,11 @@
 //
 // Until the addresses are gone it can be undone, and is when anything fails: this node takes the splices
 // back, and no connection has noticed.
-import type { Datapath } from '../kernel/datapath.js';
 import type { OfferAnswer, OfferRefusal, OfferWhat, PeerInfo, SyncEngine } from '../sync/api.js';
 import { pause } from './breath.js';
 import type { FailoverSettings } from './config.js';
 import type { HandoverResult } from './control/protocol.js';
+import type { Draining } from './draining.js';
 import { DaemonError } from './error.js';
 import { handoverCommand } from './handover-command.js';
 import type { Log } from './log.js';
@@ -33,7 +33,7 @@ const ADDRESSES_MS_MAX = 15_000;
 const LOOK_MS = 5;
 
 export interface HandoverParts {
-  readonly datapath: Datapath;
+  readonly draining: Draining;
   readonly sync: SyncEngine;
   readonly ownership: Ownership;
   readonly track: TrackFile;
@@ -257,7 +257,7 @@ export class Handover {
 
   private setDraining(on: boolean): void {
     this.drain = on;
-    this.parts.datapath.setDraining(on);
+    this.parts.draining.set('handover', on);
   }
 }
 

@@ -1,10 +1,11 @@
 // Who owns the flows: the role that VRRP gave to this node, the guard that goes with it, taking over,
 // and giving way to a peer that has taken over.
 import type { Datapath } from '../kernel/datapath.js';
-import type { SyncEngine } from '../sync/api.js';
+import type { FencedPeer, SyncEngine } from '../sync/api.js';
 import { sumSteps } from './breath.js';
 import type { FailoverSettings } from './config.js';
 import type { CommitResult, Role, TakeoverReason } from './control/protocol.js';
+import type { Draining } from './draining.js';
 import { DaemonError } from './error.js';
 import type { Follower } from './follower.js';
 import type { Guard } from './guard.js';
@@ -13,7 +14,10 @@ import { recordCount } from './records.js';
 import type { Standby } from './standby.js';
 import type { Takeover } from './takeover.js';
 
-/** After a peer has taken flows from the node that has the address: VRRP settles such things sooner. */
+/**
+ * After a peer of an older version has taken flows from the node that has the address: VRRP settles such
+ * things sooner. Those that say what they stand for need no such time, see sync/fence.ts.
+ */
 const RECLAIM_MS = 300;
 const RECLAIM_MS_MAX = 10_000;
 /** So long without a contest, and the next one starts from RECLAIM_MS again. */
@@ -31,6 +35,7 @@ export interface OwnershipParts {
   readonly follower: Follower;
   readonly standby: Standby;
   readonly guard: Guard;
+  readonly draining: Draining;
   readonly takeover: Takeover;
   readonly log: Log;
   readonly failover: () => FailoverSettings;
@@ -41,7 +46,7 @@ export interface OwnershipParts {
 }
 
 export class Ownership {
-  readonly counters = { given_up: 0, reclaims: 0, shortened: 0 };
+  readonly counters = { given_up: 0, reclaims: 0, unclaimed: 0, shortened: 0 };
   /** A handover is under way: the addresses move from this node, whatever the peers say. */
   private holdingBack = false;
   private gaveAt = Number.NEGATIVE_INFINITY;
@@ -65,11 +70,62 @@ export class Ownership {
     return Math.round(performance.now() - this.roleAt);
   }
 
-  /** At the start nobody has said who owns: nothing may be answered by a reset before. */
-  start(): void {
-    this.parts.datapath.setDraining(false);
-    this.parts.datapath.setGuard([...this.parts.failover().virtualAddresses]);
-    this.parts.guard.arm();
+  /**
+   * At the start nobody has said who owns: nothing may be answered by a reset before.
+   * @param serves the datapath was there, and so is an address: it serves
+   */
+  start(serves: boolean): void {
+    const { datapath, draining, guard, takeover } = this.parts;
+    draining.reset();
+    datapath.setGuard([...this.parts.failover().virtualAddresses]);
+    guard.arm();
+    if (!this.hasYielded) datapath.answer('always');
+    takeover.stands = serves && !this.hasYielded;
+    this.placed();
+  }
+
+  /** A peer has taken over, and this node has an address for which it does not answer since. */
+  get hasYielded(): boolean {
+    return this.parts.sync.fence().yieldedTo !== undefined;
+  }
+
+  /** The role, or where the addresses are, may have changed. */
+  placed(): void {
+    const { sync, datapath, takeover } = this.parts;
+    const { holds } = this;
+    if (!holds) {
+      if (this.currentRole !== 'primary') takeover.stands = false;
+      if (this.hasYielded) datapath.answer('always');
+    }
+    sync.place({ role: this.currentRole, holds });
+  }
+
+  /** This node has an address; or its script says so, where nobody has said which they are. */
+  private get holds(): boolean {
+    const known = this.parts.failover().virtualAddresses.length > 0;
+    return known ? this.parts.holdsAddress() : this.currentRole === 'primary';
+  }
+
+  /** A peer has taken over: before it hears that this node has yielded, it has to be so. */
+  yield(to: FencedPeer, epoch: number): void {
+    const { datapath, guard, follower, takeover, log } = this.parts;
+    clearTimeout(this.reclaim);
+    takeover.stands = false;
+    if (this.holds) datapath.answer('never');
+    guard.arm();
+    void follower.setOwning(false);
+    log.warn(
+      { code: 'YIELDED', peer: to.name, epoch, holds: this.holds },
+      `${to.name} has taken over: this node has yielded and does not answer for the virtual addresses`,
+    );
+  }
+
+  /** This node has yielded and has an address still, and nobody stands for the addresses any more. */
+  unclaimed(): void {
+    if (this.holdingBack) return;
+    this.counters.unclaimed++;
+    this.parts.log.warn('nobody answers for the virtual addresses, and one is here: taking over');
+    void this.commit('taken-back');
   }
 
   /** Resolves when a commit that is under way has come to its end. */
@@ -115,6 +171,7 @@ export class Ownership {
   async setRole(role: Role): Promise<void> {
     this.take(role);
     if (role === 'primary') {
+      if (this.hasYielded) return;
       await this.parts.follower.setOwning(true);
       this.parts.guard.release();
     } else {
@@ -127,7 +184,11 @@ export class Ownership {
   holdBack(on: boolean): void {
     this.holdingBack = on;
     this.gaveAt = performance.now();
-    if (!on && this.currentRole !== 'primary') this.ageSoon();
+    if (on) return;
+    if (this.currentRole !== 'primary') this.ageSoon();
+    const { sync } = this.parts;
+    const somebody = sync.peers().some(({ alive, place }) => alive && place?.stands);
+    if (this.hasYielded && this.holds && !somebody) this.unclaimed();
   }
 
   /** Resolves when no takeover is under way. */
@@ -165,17 +226,20 @@ export class Ownership {
 
   private gaveUp(entries: number): void {
     this.counters.given_up += entries;
-    if (this.currentRole === 'primary' && !this.holdingBack) this.contested();
+    const contested = this.currentRole === 'primary' && !this.holdingBack && !this.hasYielded;
+    if (contested) this.contested();
     else this.ageSoon();
   }
 
   /**
-   * A peer has taken flows of a primary. Where that has the address, two nodes thought themselves
+   * A peer has taken flows of a primary, and some peer is of a version that does not say what it
+   * stands for. Where this node has the address, two nodes thought themselves
    * active, for a moment as a rule (a few advertisements lost). The one that still has the address
    * when that is over takes the flows back; until then none of them may be reset.
    */
   private contested(): void {
-    const { log, holdsAddress } = this.parts;
+    const { log, holdsAddress, sync } = this.parts;
+    if (sync.peers().every(({ alive, place }) => !alive || place !== undefined)) return;
     const now = performance.now();
     if (now - this.contestedAt > PEACE_MS) this.reclaimMs = RECLAIM_MS;
     this.contestedAt = now;
@@ -209,6 +273,7 @@ export class Ownership {
     this.roleAt = performance.now();
     this.aged = false;
     this.parts.roleChanged(role);
+    this.placed();
   }
 
   private ageSoon(): void {

@@ -38,6 +38,9 @@ const AT_RUN_TIME: Readonly<Record<string, (s: Settings) => unknown>> = {
   HandoverCommandTimeout: (s) => s.failover.handoverCommandTimeoutMs,
   GuardTimeout: (s) => s.failover.guardTimeoutMs,
   Nudge: (s) => s.failover.nudge,
+  FenceTimeout: (s) => s.failover.fenceTimeoutMs,
+  FenceCommand: (s) => s.failover.fenceCommand,
+  FenceCommandTimeout: (s) => s.failover.fenceCommandTimeoutMs,
 };
 
 export interface Changes {

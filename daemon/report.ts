@@ -5,6 +5,7 @@ import type { Announcer } from './announcer.js';
 import { Breath } from './breath.js';
 import type { Settings } from './config.js';
 import {
+  type FenceWay,
   type PathStatus,
   type PeerStatus,
   STATS,
@@ -14,6 +15,7 @@ import {
 } from './control/protocol.js';
 import type { ControlServer } from './control/server.js';
 import type { Deferral } from './deferral.js';
+import type { Fence } from './fence.js';
 import type { Follower } from './follower.js';
 import type { Guard } from './guard.js';
 import type { Handover } from './handover.js';
@@ -34,6 +36,7 @@ export interface ReportParts {
   readonly ownership: Ownership;
   readonly guard: Guard;
   readonly takeover: Takeover;
+  readonly fence: Fence;
   readonly handover: Handover;
   readonly interfaces: InterfaceWatch;
   readonly prober: Prober;
@@ -62,6 +65,7 @@ export class Report {
       role: ownership.role,
       role_for_ms: ownership.roleForMs,
       takeover: takeover.last,
+      yielded_to: takeover.yieldedTo,
       mode: sync.mode,
       epoch: sync.epoch,
       in_sync: sync.inSync,
@@ -146,7 +150,7 @@ export class Report {
 
   private runtime(claims: Readonly<Record<string, number>>): Values {
     const { follower, takeover, ownership, interfaces, prober, nudge, standby } = this.parts;
-    const { deferral, announcer, control } = this.parts;
+    const { deferral, announcer, fence, handover, control } = this.parts;
     const memory = process.memoryUsage();
     return {
       uptime_ms: this.uptime,
@@ -155,7 +159,8 @@ export class Report {
       slab_bytes: memory.arrayBuffers,
       ...follower.counters,
       ...takeover.counters,
-      ...this.parts.handover.counters,
+      ...handover.counters,
+      ...fence.counters,
       ...ownership.counters,
       ...interfaces.counters,
       ...prober.counters,
@@ -208,9 +213,42 @@ export class Report {
         `${follower.counters.events_lost} kernel events were lost and made up for by a resync: the machine is short of processor time`,
       );
     }
+    warnings.push(...this.fenceWarnings());
     if (ownership.role === 'fault') warnings.push('VRRP says that this node is in fault');
     return warnings;
   }
+
+  /** Who may answer for the virtual addresses besides the one that should. */
+  private fenceWarnings(): string[] {
+    const { takeover, sync } = this.parts;
+    const to = takeover.yieldedTo;
+    if (to !== null) {
+      return [
+        `${to} has taken over, and this node does not answer for the virtual addresses, although it has one: keepalived or ucarp should have taken it away`,
+      ];
+    }
+    const standing = sync.fence().stands;
+    const loose = (takeover.last?.fence ?? []).filter(({ way }) => !FENCED.includes(way));
+    return loose
+      .filter(({ peer }) => standing && !sync.peers().some((one) => isQuiet(one, peer)))
+      .map(
+        ({ peer, way }) =>
+          `${peer} was alive at the last takeover and has not yielded (${UNFENCED[way] ?? way}): it may answer for the virtual addresses too`,
+      );
+  }
+}
+
+const FENCED: readonly FenceWay[] = ['yielded', 'command'];
+const UNFENCED: Readonly<Partial<Record<FenceWay, string>>> = {
+  silent: 'no FenceCommand is set',
+  failed: 'FenceCommand has failed',
+  timeout: 'FenceCommand has not ended in time',
+  unable: 'its version cannot be asked',
+};
+
+/** It is the peer of that name, and says that it does not stand for the addresses. */
+function isQuiet({ name, alive, place }: PeerInfo, peer: string): boolean {
+  return name === peer && alive && place?.stands === false;
 }
 
 function pathStatus({ name, inUse, fault, unheardBy }: PathInfo): PathStatus {

@@ -1,15 +1,26 @@
 // A takeover, step by step: this node becomes the one that packets reach.
 //
-//   hold     what belongs to no splice is held back, whoever it is for
+//   hold     what belongs to no splice is held back, and new connections with it
+//   claim    the other nodes are asked to yield; nothing is waited for
 //   commit   what the peers own becomes this node's: existing flows go on from here
-//   answer   this node stands for the addresses, and says so to its neighbours: what was held back
-//            passes after GuardTimeout
+//   fence    each peer has yielded, or FenceCommand has stopped it, or it is known that neither helps
+//   answer   this node stands for the addresses, and says so to its neighbours; new connections come in,
+//            and what else was held back passes after GuardTimeout
 //   nudge    senders that wait for their timers are made to send; nobody waits for this
+//
+// What has to be exclusive, the addresses and new connections, waits for the fence; nothing else does.
 //
 // The steps are methods, in this order, each with its own file where it is more than a call.
 import type { CommitParts } from './commit.js';
 import { commit } from './commit.js';
-import type { CommitResult, TakeoverReason, TakeoverStatus } from './control/protocol.js';
+import type {
+  CommitResult,
+  FenceStatus,
+  TakeoverReason,
+  TakeoverStatus,
+} from './control/protocol.js';
+import type { Draining } from './draining.js';
+import type { Fence } from './fence.js';
 import type { Follower } from './follower.js';
 import type { Guard } from './guard.js';
 import type { Log } from './log.js';
@@ -17,6 +28,8 @@ import type { Nudge } from './nudge.js';
 
 export interface TakeoverParts extends CommitParts {
   readonly guard: Guard;
+  readonly draining: Draining;
+  readonly fence: Fence;
   readonly follower: Follower;
   readonly nudge: Nudge;
   readonly log: Log;
@@ -27,6 +40,8 @@ export interface TakeoverParts extends CommitParts {
 }
 
 export class Takeover {
+  /** This node has taken over, and serves since: nobody else has, and it has not lost its address. */
+  stands = false;
   readonly counters = { commits: 0, committed: 0 };
 
   private done: { at: number; status: Omit<TakeoverStatus, 'ago_ms'> } | undefined;
@@ -45,22 +60,40 @@ export class Takeover {
     const began = performance.now();
     const busy = this.parts.sync.busy(); // while they are the peers'
     this.hold();
+    this.parts.sync.claim();
     let taken: Awaited<ReturnType<typeof commit>>;
+    let fence: FenceStatus[] = [];
     try {
       taken = await this.commit(peer);
     } finally {
       // However it ended: held back for ever, a packet would be worse off than with a reset.
+      fence = await this.parts.fence.settle();
       this.answer();
     }
     const took_ms = Math.round((performance.now() - began) * 10) / 10;
-    const result = { ...taken, epoch: this.parts.sync.epoch, took_ms };
+    const { epoch } = this.parts.sync;
+    const result = { ...taken, epoch, took_ms, fence, yielded_to: this.yieldedTo };
     this.tell(why, result);
-    void this.nudge(why, result, busy);
+    if (this.stands) void this.nudge(why, result, busy);
     return result;
   }
 
+  /** Name of the peer to which this node has yielded. */
+  get yieldedTo(): string | null {
+    const { sync } = this.parts;
+    const to = sync.fence().yieldedTo;
+    if (!to) return null;
+    const peer = sync.peers().find(({ node }) => node === to.node);
+    return peer?.name ?? to.node.toString(16).padStart(8, '0');
+  }
+
+  /** A node that stands already goes on serving: to ask the others again costs nobody a connection. */
   private hold(): void {
-    this.parts.guard.arm();
+    const { datapath, draining, guard } = this.parts;
+    guard.arm();
+    if (this.stands) return;
+    draining.set('takeover', true);
+    datapath.answer('never');
   }
 
   private async commit(peer: number | undefined): ReturnType<typeof commit> {
@@ -73,7 +106,16 @@ export class Takeover {
   }
 
   private answer(): void {
-    this.parts.guard.release();
+    const { sync, datapath, guard, draining, follower } = this.parts;
+    draining.set('takeover', false);
+    this.stands = sync.fence().stands;
+    if (!this.stands) {
+      void follower.setOwning(false);
+      return;
+    }
+    datapath.answer('always');
+    sync.stand();
+    guard.release();
     this.parts.answering();
   }
 
@@ -91,10 +133,12 @@ export class Takeover {
     const { log } = this.parts;
     const { committed, epoch, took_ms } = result;
     const refused = Object.values(result.refused).reduce((sum, n) => sum + n, 0);
-    const status = { why, entries: committed, refused, epoch, took_ms, nudged: null };
+    const { fence } = result;
+    const status = { why, entries: committed, refused, epoch, took_ms, fence, nudged: null };
     this.done = { at: performance.now(), status };
-    if (Object.keys(result.refused).length > 0)
-      log.warn({ why, ...result }, 'commit: the kernel refused records');
+    if (result.yielded_to !== null)
+      log.warn({ why, ...result }, 'commit: a peer has taken over by a stronger claim');
+    else if (refused > 0) log.warn({ why, ...result }, 'commit: the kernel refused records');
     else log.info({ why, ...result }, 'commit');
   }
 }

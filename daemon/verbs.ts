@@ -31,7 +31,12 @@ export function handlers(get: () => VerbParts, remember: (role: Role) => void): 
     commit: async ({ node, here }) => {
       const { ownership } = get();
       if (here === 'yes') ownership.believe('primary');
-      return ownership.commit('command', node);
+      const result = await ownership.commit('command', node);
+      if (result.yielded_to === null) return result;
+      throw new DaemonError(
+        'YIELDED',
+        `${result.yielded_to} has taken over at the same time, by a stronger claim: this node has yielded to it`,
+      );
     },
     flush: async ({ cache }) => {
       const { sync } = get();

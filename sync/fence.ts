@@ -126,8 +126,7 @@ export class Fence {
   get stands(): boolean {
     if (this.#claiming) return true;
     if (this.#hasYielded) return false;
-    const { role, holds } = this.#standing;
-    return holds || (role === 'primary' && this.#host.clock.now() < this.#awaitedUntil);
+    return this.#standing.holds || this.#host.clock.now() < this.#awaitedUntil;
   }
 
   info(): FenceInfo {
@@ -138,6 +137,8 @@ export class Fence {
   }
 
   place(standing: Standing): void {
+    const leaves = standing.role !== 'primary' && standing.role !== this.#standing.role;
+    if (leaves) this.#awaitedUntil = Number.NEGATIVE_INFINITY;
     this.#standing = standing;
     if (!standing.holds) {
       this.#hasYielded = false;

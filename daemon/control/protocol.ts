@@ -35,6 +35,10 @@ export interface CommitResult {
   readonly refused: Readonly<Record<string, number>>;
   readonly epoch: number;
   readonly took_ms: number;
+  /** What kept the peers that were alive from answering for the virtual addresses as well. */
+  readonly fence: readonly FenceStatus[];
+  /** A peer has taken over at the same time, by a stronger claim: this node does not answer. */
+  readonly yielded_to: string | null;
 }
 
 export interface StatsSection {
@@ -83,6 +87,7 @@ export interface TakeoverStatus {
   readonly refused: number;
   readonly epoch: number;
   readonly took_ms: number;
+  readonly fence: readonly FenceStatus[];
   /** null: nobody was nudged, or it is under way. */
   readonly nudged: NudgeStatus | null;
 }
@@ -147,6 +152,22 @@ export type VerifyOutcome =
   | 'version'
   | 'uncached';
 
+/** By what a peer was kept from answering for the virtual addresses as well. */
+export const FENCE_WAYS = [
+  'yielded', // it has said so
+  'command', // FenceCommand has succeeded
+  'silent', // not at all: it was alive and has not answered, and there is no FenceCommand
+  'failed', // ... and FenceCommand has failed
+  'timeout', // ... and FenceCommand has not ended in time
+  'unable', // not at all: its version cannot be asked
+] as const;
+export type FenceWay = (typeof FENCE_WAYS)[number];
+
+export interface FenceStatus {
+  readonly peer: string;
+  readonly way: FenceWay;
+}
+
 export interface StatusResult {
   readonly node: string;
   readonly id: number;
@@ -155,6 +176,8 @@ export interface StatusResult {
   readonly role_for_ms: number;
   /** null: none since this start. */
   readonly takeover: TakeoverStatus | null;
+  /** The peer that has taken over while this node has a virtual address, for which it does not answer. */
+  readonly yielded_to: string | null;
   /** Of synchronisation: FTFW, NOTRACK or ALARM. */
   readonly mode: string;
   readonly epoch: number;

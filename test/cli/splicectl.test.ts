@@ -65,7 +65,9 @@ const STATUS: StatusResult = {
     epoch: 4,
     took_ms: 12.5,
     nudged: null,
+    fence: [{ peer: 'lb-b', way: 'yielded' }],
   },
+  yielded_to: null,
   mode: 'FTFW',
   epoch: 4,
   in_sync: true,
@@ -108,6 +110,7 @@ words('status of a healthy primary', () => {
 
 role    primary: this node serves the virtual addresses, for 3 m 20 s
 taken   3 m 20 s ago: a virtual address came; 1,204 splices in 13 ms, epoch 4
+fence   lb-b yielded
 guard   off; 17 packets held back so far
 serves  eth0, eth1
 kernel  1,204 splices of at most 131,072 (0 %)

@@ -69,6 +69,8 @@ settings('the sample is good, and its commented values are the defaults', () => 
   assert.equal(sample.kernel.interfaces, ['eth0', 'eth1']);
   assert.is(sample.kernel.tableSize, 131072);
   assert.is(sample.failover.guardTimeoutMs, 2000);
+  const { fenceTimeoutMs, fenceCommand, fenceCommandTimeoutMs } = sample.failover;
+  assert.equal([fenceTimeoutMs, fenceCommand, fenceCommandTimeoutMs], [30, [], 10_000]);
   assert.equal(sample.failover.virtualAddresses, ['192.0.2.100']);
   assert.is(sample.socketPath, '/run/spliced/spliced.ctl');
   assert.is(sample.logFile, undefined);
@@ -141,6 +143,9 @@ Failover {
   Nudge No
   HandoverCommand /etc/move.sh --now
   HandoverCommandTimeout 1500ms
+  FenceTimeout 50ms
+  FenceCommand /sbin/fence --port 3 "two words"
+  FenceCommandTimeout 20
 }
 `,
   );
@@ -212,6 +217,9 @@ Failover {
       nudge: false,
       handoverCommand: ['/etc/move.sh', '--now'],
       handoverCommandTimeoutMs: 1500,
+      fenceTimeoutMs: 50,
+      fenceCommand: ['/sbin/fence', '--port', '3', 'two words'],
+      fenceCommandTimeoutMs: 20_000,
     },
   });
 });
@@ -221,6 +229,7 @@ const reload = suite('reload');
 const BEFORE = `Sync { Mode ALARM Multicast { Interface eth2 } Authentication { KeyFile /k } }
 Kernel { Interface eth0 Cgroup /c }
 General { NodeName a }
+Failover { GuardTimeout 2 }
 `;
 /** As it was, but for this. */
 const after = (from: string, to: string, text = BEFORE) => {
@@ -237,12 +246,25 @@ reload('what can change at run time does, and is said', () => {
     ['eth0', 'eth0 eth1', 'Kernel Interface', (s) => s.kernel.interfaces.length],
     ['eth0', 'eth0 TableSize 64', 'TableSize', (s) => s.kernel.tableSize],
     [
-      'General',
-      'Failover { HandoverCommand /x } General',
+      'Failover { ',
+      'Failover { HandoverCommand /x ',
       'HandoverCommand',
       (s) => s.failover.handoverCommand.join(),
     ],
     ['eth0', 'eth0 DebugLevel 2', 'DebugLevel', (s) => s.kernel.debugLevel],
+    ['Failover { ', 'Failover { FenceTimeout 1 ', 'FenceTimeout', (s) => s.failover.fenceTimeoutMs],
+    [
+      'Failover { ',
+      'Failover { FenceCommand /f ',
+      'FenceCommand',
+      (s) => s.failover.fenceCommand.join(),
+    ],
+    [
+      'Failover { ',
+      'Failover { FenceCommandTimeout 1 ',
+      'FenceCommandTimeout',
+      (s) => s.failover.fenceCommandTimeoutMs,
+    ],
   ];
   for (const [from, to, name, value] of edits) {
     const { applied, needsRestart, settings: now } = after(from, to);
@@ -319,6 +341,13 @@ General { NodeName a }
     'F:2:18: ResendQueueSize is no option of Mode NOTRACK: only FTFW keeps what it has sent',
     'F:2:39: Defer is no option of Mode NOTRACK: only FTFW knows that a record has come',
     'F:2:49: RefreshTime is no option of Mode NOTRACK: only ALARM says everything again',
+  ],
+  [
+    'a command that cannot be found without a shell',
+    `${GOOD}Failover { FenceCommand fence_apc --port 3
+}
+`,
+    'F:4:25: FenceCommand fence_apc: expected an absolute path of a program, and its arguments',
   ],
   [
     'what is kept nowhere cannot be compared',

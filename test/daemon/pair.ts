@@ -96,9 +96,11 @@ Failover {
 
   async signal(signal: NodeJS.Signals, ends: boolean): Promise<number | null> {
     const child = this.process as ChildProcess;
-    const ended = new Promise<number | null>((resolve) => child.once('exit', resolve));
+    const ended = ends
+      ? new Promise<number | null>((resolve) => child.once('exit', resolve))
+      : null;
     child.kill(signal);
-    return ends ? ended : null;
+    return ended;
   }
 
   call<V extends Verb>(verb: V, args: Verbs[V]['args']): Promise<Result<V>> {
@@ -116,12 +118,12 @@ Failover {
   /** It answers. */
   async serves(): Promise<void> {
     const answers = async (): Promise<boolean> => (await this.status()) !== undefined;
-    await until(`${this.name} serves: ${this.logFile}`, 15, answers);
+    await until(`${this.name} serves: ${this.logFile}`, 40, answers);
   }
 
   /** It answers, and has heard what there is to hear. */
   async ready(): Promise<void> {
-    await until(`${this.name} is in sync: ${this.logFile}`, 15, async () => {
+    await until(`${this.name} is in sync: ${this.logFile}`, 40, async () => {
       return (await this.status())?.in_sync === true;
     });
   }
