@@ -13,7 +13,7 @@ export class Announcer {
 
   constructor(
     private readonly log: Log,
-    private readonly say: (address: string) => Announcement[] = announce,
+    private readonly say: (addresses: readonly string[]) => Announcement[] = announce,
   ) {}
 
   /** Addresses that this node answers for: now, and some more times. What was begun before ends. */
@@ -30,20 +30,17 @@ export class Announcer {
   }
 
   private round(addresses: readonly string[]): void {
-    for (const address of addresses) {
-      try {
-        for (const { device, error } of this.say(address)) this.account(address, device, error);
-      } catch (error) {
-        this.account(address, undefined, (error as Error).message);
+    try {
+      for (const one of this.say(addresses)) {
+        if (one.error === undefined) this.counters.announced++;
+        else this.failed(one);
       }
+    } catch (error) {
+      this.failed({ error: (error as Error).message });
     }
   }
 
-  private account(address: string, device: string | undefined, error: string | undefined): void {
-    if (error === undefined) {
-      this.counters.announced++;
-      return;
-    }
+  private failed({ address, device, error }: Partial<Announcement>): void {
     this.counters.announce_failed++;
     this.log.warn(
       { code: 'NOT_ANNOUNCED', address, interface: device, error },

@@ -1,5 +1,5 @@
 /**
- * Tells the neighbours of this node that an address is here now: their caches still say where it was.
+ * Tells the neighbours of this node that addresses are here now: their caches still say where they were.
  * Gratuitous ARP for IPv4, as a request and as a reply, since some stacks hear only one of them (RFC 5944
  * section 4.6, RFC 5227 section 3); an unsolicited neighbour advertisement that overrides for IPv6
  * (RFC 4861 section 7.2.6).
@@ -33,39 +33,44 @@ const HOPS = 255;
 
 /** An Ethernet interface that an address stands on. */
 export interface Place {
+  address: string;
+  /** Its name, or the label of the address (eth0:1). */
   device: string;
   mac: string;
 }
 
-/** One attempt on one interface: `error` is the system's name, as ENETDOWN. */
+/** One address on one interface: `error` is the system's name, as ENETDOWN. */
 export interface Announcement {
+  address: string;
   device: string;
   error?: string;
 }
 
-/** Interfaces that have an Ethernet address. @param address as plainAddress() writes it */
-export function placesOf(address: string): Place[] {
+/** Interfaces that have an Ethernet address. @param addresses as plainAddress() writes them */
+export function placesOf(addresses: readonly string[]): Place[] {
+  const wanted = new Set(addresses);
   return Object.entries(networkInterfaces()).flatMap(([device, list = []]) =>
     list
-      .filter((one) => one.mac !== NO_MAC && plainAddress(one.address) === address)
-      .map(({ mac }) => ({ device, mac })),
+      .map(({ address, mac }) => ({ address: plainAddress(address), device, mac }))
+      .filter(({ address, mac }) => mac !== NO_MAC && wanted.has(address)),
   );
 }
 
 /**
- * Say once where an address is, on each interface that it stands on; nothing when it stands on none.
+ * Say once where addresses are, on each interface that they stand on. Of one that stands on none, nothing
+ * is said.
  * @throws KernelError when there is no raw socket to be had
  */
-export function announce(address: string): Announcement[] {
-  const places = placesOf(address);
+export function announce(addresses: readonly string[]): Announcement[] {
+  const places = placesOf(addresses);
   if (places.length === 0) return [];
   const fd: number = libc.socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
   if (fd < 0) throw callFailed('opening a packet socket', errno());
   try {
-    return places.map(({ device, mac }) => {
+    return places.map(({ address, device, mac }) => {
       const frames = framesFor(address, mac, forwards(device));
       const error = frames.map((frame) => send(fd, device, frame)).find((one) => one !== undefined);
-      return error === undefined ? { device } : { device, error };
+      return error === undefined ? { address, device } : { address, device, error };
     });
   } finally {
     libc.close(fd);

@@ -10,19 +10,22 @@ import { until } from './pair.js';
 const test = suite('announcer');
 const ADDRESSES = ['10.8.0.100', 'fd00:8::100'];
 
-function heard(say: (address: string) => Announcement[]) {
+const onEth0 = (addresses: readonly string[]): Announcement[] =>
+  addresses.map((address) => ({ address, device: 'eth0' }));
+
+function heard(say: (addresses: readonly string[]) => Announcement[]) {
   const said: string[] = [];
   const warnings: Record<string, unknown>[] = [];
   const log = { warn: (what: Record<string, unknown>) => warnings.push(what) } as unknown as Log;
-  const announcer = new Announcer(log, (address) => {
-    said.push(address);
-    return say(address);
+  const announcer = new Announcer(log, (addresses) => {
+    said.push(...addresses);
+    return say(addresses);
   });
   return { announcer, said, warnings };
 }
 
 test('each address is announced at once, and again a moment later', async () => {
-  const { announcer, said } = heard(() => [{ device: 'eth0' }]);
+  const { announcer, said } = heard(onEth0);
   try {
     announcer.start(ADDRESSES);
     assert.equal(said, ADDRESSES);
@@ -36,7 +39,7 @@ test('each address is announced at once, and again a moment later', async () => 
 });
 
 test('a later start takes the place of the one before, and stop ends it', async () => {
-  const { announcer, said } = heard(() => [{ device: 'eth0' }]);
+  const { announcer, said } = heard(onEth0);
   announcer.start(['10.8.0.1']);
   announcer.start(['10.8.0.2']);
   await until('the second time', 5, () => said.length >= 3);
@@ -47,22 +50,32 @@ test('a later start takes the place of the one before, and stop ends it', async 
   assert.is(said.length, length);
 });
 
-test('what could not be said is counted and logged, and does not keep the rest from being said', () => {
-  const { announcer, said, warnings } = heard((address) => {
-    if (address === 'fd00:8::100') throw new Error('no socket');
-    return [{ device: 'eth0', error: 'ENETDOWN' }, { device: 'eth1' }];
+test('what could not be said is counted and logged, by address and interface', () => {
+  const address = '10.8.0.100';
+  const { announcer, warnings } = heard(() => [
+    { address, device: 'eth0', error: 'ENETDOWN' },
+    { address, device: 'eth1' },
+  ]);
+  try {
+    announcer.start([address]);
+    assert.equal(announcer.counters, { announced: 1, announce_failed: 1 });
+    const [{ code, interface: device, error, ...rest }] = warnings;
+    assert.equal([code, device, error], ['NOT_ANNOUNCED', 'eth0', 'ENETDOWN']);
+    assert.equal(rest, { address });
+  } finally {
+    announcer.stop();
+  }
+});
+
+test('where nothing can be sent at all, that is counted and logged, and tried again', async () => {
+  const { announcer, said, warnings } = heard(() => {
+    throw new Error('no socket');
   });
   try {
-    announcer.start(['fd00:8::100', '10.8.0.100']);
-    assert.equal(said, ['fd00:8::100', '10.8.0.100']);
-    assert.equal(announcer.counters, { announced: 1, announce_failed: 2 });
-    assert.equal(
-      warnings.map(({ code, address, interface: device, error }) => [code, address, device, error]),
-      [
-        ['NOT_ANNOUNCED', 'fd00:8::100', undefined, 'no socket'],
-        ['NOT_ANNOUNCED', '10.8.0.100', 'eth0', 'ENETDOWN'],
-      ],
-    );
+    announcer.start(ADDRESSES);
+    assert.equal(announcer.counters, { announced: 0, announce_failed: 1 });
+    assert.is(warnings[0].error, 'no socket');
+    await until('the second time', 5, () => said.length >= 4);
   } finally {
     announcer.stop();
   }

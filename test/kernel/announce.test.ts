@@ -72,17 +72,24 @@ for (const address of ADDRESSES) {
   caches(`who thinks ${address} elsewhere finds it here`, async () => {
     neighbour.ip(`neighbour replace ${address} lladdr ${ELSEWHERE} nud reachable dev far`);
     assert.match(known(address), ELSEWHERE);
-    assert.equal(announce(address), [{ device: 'near' }]);
+    assert.equal(announce([address]), [{ address, device: 'near' }]);
     await until(() => known(address).includes(MAC), `${address} is here`, 5000);
   });
 }
 
+caches('an address with a label is announced too', async () => {
+  const address = '10.1.0.104';
+  node.ip(`address add ${address}/32 dev near label near:1`);
+  neighbour.ip(`neighbour replace ${address} lladdr ${ELSEWHERE} nud reachable dev far`);
+  assert.equal(announce([address]), [{ address, device: 'near:1' }]);
+  await until(() => known(address).includes(MAC), `${address} is here`, 5000);
+});
+
 caches('an address that stands nowhere, or on no Ethernet, is not announced', () => {
   node.ip('address add 10.1.0.101/32 dev lo');
-  for (const address of ['10.1.0.101', '10.1.0.102']) {
-    assert.equal(placesOf(address), []);
-    assert.equal(announce(address), []);
-  }
+  const addresses = ['10.1.0.101', '10.1.0.102'];
+  assert.equal(placesOf(addresses), []);
+  assert.equal(announce(addresses), []);
 });
 
 caches.run();
