@@ -74,5 +74,5 @@ case "$1" in
     ;;
 esac
 
-say "$1: $([ "$status" -eq 0 ] && echo done || echo "ended with exit status $status")"
+say "$1: $([ "$status" -eq 0 ] && echo 'done' || echo "ended with exit status $status")"
 exit "$status"
