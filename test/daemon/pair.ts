@@ -226,9 +226,9 @@ export class Pair {
     await Promise.all([this.a.ready(), this.b.ready()]);
   }
 
-  /** Waits for a condition within a few seconds. */
+  /** Waits for a condition, for as long as a machine with much to do may take. */
   until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
-    return until(what, 5, holds);
+    return until(what, 15, holds);
   }
 
   remove(): void {
