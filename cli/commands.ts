@@ -3,7 +3,8 @@
 import { Commit, Flush, Resync } from './commands/caches.js';
 import { Dump } from './commands/dump.js';
 import { FlushKernel, Shorten } from './commands/kernel.js';
-import { Handover, SetRole, Stop } from './commands/life.js';
+import { SetRole, Stop } from './commands/life.js';
+import { Handover, Rehearse } from './commands/moves.js';
 import { Bulk, Request, Verify } from './commands/peers.js';
 import { Stats } from './commands/stats.js';
 import { Status } from './commands/status.js';
@@ -21,6 +22,7 @@ export const COMMANDS = {
   shorten: Shorten,
   stats: Stats,
   handover: Handover,
+  rehearse: Rehearse,
   role: SetRole,
   stop: Stop,
 };

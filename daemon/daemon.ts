@@ -27,6 +27,7 @@ import { Nudge } from './nudge.js';
 import { Ownership } from './ownership.js';
 import { Prober } from './prober.js';
 import { Recipient } from './recipient.js';
+import { Rehearsal } from './rehearsal.js';
 import { changes } from './reload.js';
 import { Report } from './report.js';
 import { Standby } from './standby.js';
@@ -330,6 +331,16 @@ export class Daemon {
         caughtUp: () => this.caughtUp,
         stopping: () => this.stopping,
       });
+      const rehearsal = new Rehearsal({
+        datapath,
+        sync,
+        node,
+        nodeName: settings.nodeName,
+        handover,
+        watch,
+        log,
+        hotStandby: settings.sync.disableExternalCache,
+      });
       const report = new Report({
         settings: () => this.settings,
         node,
@@ -355,6 +366,7 @@ export class Daemon {
         follower,
         ownership,
         handover,
+        rehearsal,
         report,
         purgeTimeoutMs: () => this.settings.sync.purgeTimeoutMs,
         hasInternalCache: !settings.sync.disableInternalCache,

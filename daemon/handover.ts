@@ -62,8 +62,11 @@ export class Handover {
     return this.drain;
   }
 
-  /** Resolves when the peer has the addresses. Throws DaemonError: then they are here, or nobody's yet. */
-  async run(progress: Progress): Promise<HandoverResult> {
+  /**
+   * Resolves when the peer has the addresses. Throws DaemonError: then they are here, or nobody's yet.
+   * @param gone called at the moment when they are gone from here
+   */
+  async run(progress: Progress, gone: () => void = () => {}): Promise<HandoverResult> {
     const peer = this.recipient();
     const step = stepClock();
     this.running = true;
@@ -73,7 +76,7 @@ export class Handover {
       step('settle_ms');
       const entries = await this.giveSplices(peer, progress);
       step('splices_ms');
-      await this.letGo(peer, progress);
+      await this.letGo(peer, progress, gone);
       step('let_go_ms');
       await this.giveAddresses(peer, entries !== null, progress);
       step('addresses_ms');
@@ -182,7 +185,11 @@ export class Handover {
     return answer.entries;
   }
 
-  private async letGo(peer: PeerInfo | undefined, progress: Progress): Promise<void> {
+  private async letGo(
+    peer: PeerInfo | undefined,
+    progress: Progress,
+    told: () => void,
+  ): Promise<void> {
     const { track, watch, ownership } = this.parts;
     track.write('handover');
     const trouble = await this.command('give', peer);
@@ -196,6 +203,7 @@ export class Handover {
             : `HandoverCommand was done, and the addresses are still here after ${LET_GO_MS_MAX / 1000} s: does it take them away when it is run with "give"?`),
       );
     }
+    told();
     await ownership.setRole('backup');
     this.setDraining(false);
     await progress('the addresses are gone from this node');

@@ -10,6 +10,7 @@ import type { Follower } from './follower.js';
 import type { Handover } from './handover.js';
 import type { Ownership } from './ownership.js';
 import { externalSize, recordCount } from './records.js';
+import type { Rehearsal } from './rehearsal.js';
 import type { Report } from './report.js';
 
 export interface VerbParts {
@@ -18,6 +19,7 @@ export interface VerbParts {
   readonly follower: Follower;
   readonly ownership: Ownership;
   readonly handover: Handover;
+  readonly rehearsal: Rehearsal;
   readonly report: Report;
   readonly purgeTimeoutMs: () => number;
   /** Not with DisableInternalCache. */
@@ -106,6 +108,8 @@ export function handlers(get: () => VerbParts, remember: (role: Role) => void): 
       // The client may leave: what has begun is brought to its end all the same.
       return get().handover.run((progress) => reply.json({ progress }).catch(() => {}));
     },
+    rehearse: async ({ moves }, reply) =>
+      get().rehearsal.run(moves === 'yes', (progress) => reply.json({ progress }).catch(() => {})),
     status: async (): Promise<StatusResult> => get().report.status(),
     stop: async () => {
       // After the reply has left.

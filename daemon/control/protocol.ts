@@ -104,6 +104,73 @@ export interface NudgeStatus {
   readonly took_ms: number;
 }
 
+/** What a takeover would find. */
+export interface SurveyReport {
+  /** Virtual addresses that are on this node. */
+  readonly addresses: readonly string[];
+  /** That this node owns. */
+  readonly splices: number;
+  /** The peers' kernels hold them already. */
+  readonly hot_standby: boolean;
+  readonly peers: readonly {
+    readonly name: string;
+    readonly alive: boolean;
+    readonly holds_all: boolean;
+    readonly unacknowledged: number;
+    readonly lag_ms: number;
+  }[];
+  readonly verified: readonly VerifiedPeer[];
+  /** Entries that cannot be replicated yet, by state. */
+  readonly not_spliced: Readonly<Record<string, number>>;
+  /** Connections to the addresses that live in user space: they cannot be replicated at all. */
+  readonly sockets: number;
+  /** Sentences: what would be lost, and what to do. */
+  readonly problems: readonly string[];
+}
+
+/** One address, from the moment when it was gone from this node; null: not within the time. */
+export interface OutageReport {
+  readonly address: string;
+  readonly interface: string;
+  /** Until another station answered for it by ARP or neighbour discovery. */
+  readonly answered_ms: number | null;
+  /** Until it accepted a TCP connection; null also where no port is known. */
+  readonly connected_ms: number | null;
+  /** The station's Ethernet address. */
+  readonly station: string | null;
+}
+
+/** A move of the addresses, measured. */
+export interface MoveReport {
+  /** Why it did not succeed. */
+  readonly failed: string | null;
+  readonly handover: HandoverResult | null;
+  /** Splices that the peer owns now. */
+  readonly kept: number;
+  /** Splices that nobody has taken, and up to 100 of them by name. */
+  readonly lost: number;
+  readonly lost_names: readonly string[];
+  /** Left over here, by state. */
+  readonly not_spliced: Readonly<Record<string, number>>;
+  readonly outages: readonly OutageReport[];
+  /** Packets that this node translated after the addresses were gone. */
+  readonly translated_here: number;
+  /** ... and packets to them that it dropped. */
+  readonly dropped_here: number;
+  /** How long a live flow can have stood still; null: not to be told from here. */
+  readonly stall_ms: number | null;
+}
+
+export interface RehearsalReport {
+  readonly node: string;
+  readonly at: string; // ISO 8601
+  readonly before: SurveyReport;
+  /** null: nothing was moved. */
+  readonly move: MoveReport | null;
+  /** Nothing that was replicated is lost, and everything was. */
+  readonly ok: boolean;
+}
+
 /** How the addresses were given to a peer. */
 export interface HandoverResult {
   /** null: one of several, which VRRP chose. */
@@ -236,6 +303,8 @@ export interface Verbs {
   role: { args: { role: Role }; result: None };
   /** JSON frames {progress: SENTENCE} while it waits. */
   handover: { args: None; result: HandoverResult };
+  /** `moves` yes: hands over, and measures it; else only what it would find. Progress as in `handover`. */
+  rehearse: { args: { moves: YesNo }; result: RehearsalReport };
   status: { args: None; result: StatusResult };
 }
 export type Verb = keyof Verbs;
@@ -281,6 +350,7 @@ const ARGUMENTS: Readonly<Record<Verb, Readonly<Record<string, Argument>>>> = {
   shorten: {},
   role: { role: oneOf(ROLES, true) },
   handover: {},
+  rehearse: { moves: oneOf(YES_NO, true) },
   status: {},
 };
 
