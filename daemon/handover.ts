@@ -169,13 +169,13 @@ export class Handover {
       );
       return null;
     }
-    const answer = await this.offer(peer, 'splices', SPLICES_MS_MAX);
-    if (answer?.outcome === 'no-answer') {
+    if (!peer.place) {
       await progress(
         `${peer.name} runs an earlier version: it takes over when the addresses have come, and packets wait for that`,
       );
       return null;
     }
+    const answer = await this.offer(peer, 'splices', SPLICES_MS_MAX);
     if (answer?.outcome !== 'taken') {
       throw new DaemonError('NO_PEER', `${peer.name} ${refusedBecause(answer, SPLICES_MS_MAX)}`);
     }

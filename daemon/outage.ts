@@ -11,7 +11,6 @@ const CONNECT_MS = 10;
 const CONNECTS_MAX = 100;
 
 export interface OutageTarget extends Place {
-  readonly address: string;
   /** Where connections are served; undefined: none is known. */
   readonly port: number | undefined;
 }

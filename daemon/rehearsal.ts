@@ -86,10 +86,8 @@ export class Rehearsal {
   }
 
   private targets({ ports }: Census): Outage[] {
-    return this.parts.watch.here.flatMap((address) =>
-      placesOf(address)
-        .slice(0, 1)
-        .map((place) => new Outage({ ...place, address, port: ports.get(address) })),
+    return placesOf(this.parts.watch.here).map(
+      (place) => new Outage({ ...place, port: ports.get(place.address) }),
     );
   }
 

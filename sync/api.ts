@@ -115,7 +115,7 @@ export type OfferTaken =
   | { readonly outcome: 'taken'; readonly entries: number; readonly epoch: number }
   | { readonly outcome: 'refused'; readonly why: OfferRefusal };
 
-/** `no-answer`: it lives, and does not know what an offer is (an earlier version). */
+/** `no-answer`: it lives, and has not answered for 5 s. */
 export type OfferAnswer = OfferTaken | { readonly outcome: 'no-answer' | 'dead' };
 
 export type PeerChange = 'new' | 'restarted' | 'alive' | 'dead' | 'in-sync' | 'out-of-sync';

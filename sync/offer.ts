@@ -28,8 +28,8 @@ import {
 
 /** Between two OFFERs. */
 const OFFER_MS = 20;
-/** Without any answer for so long, the peer does not know what an offer is. */
-const NO_ANSWER_MS = 500;
+/** Without any answer for so long: the peer is not dead, and too busy; or it does not know what an offer is. */
+const NO_ANSWER_MS = 5000;
 
 export interface OfferHost {
   readonly clock: Clock;
