@@ -25,6 +25,8 @@ const test = missing ? failback.skip : failback;
 type Status = NonNullable<Awaited<ReturnType<Balancer['status']>>>;
 interface Journey {
   broken: unknown[];
+  /** lb-b's takeover, when those that stood still had been nudged. */
+  takeover: Status['takeover'];
   /** How lb-a stood when it had come back, and both at the end of the journey. */
   returned: Status | undefined;
   ended: (Status | undefined)[];
@@ -57,6 +59,11 @@ async function travel(lab: Lab): Promise<Journey> {
     async () => (await b.status())?.table.live === FLOWS,
   );
 
+  await lab.until('lb-b to have nudged', 10, async () =>
+    Boolean((await b.status())?.takeover?.nudged),
+  );
+  const takeover = (await b.status())?.takeover ?? null;
+
   forgetAddresses(lab, 'lb-a');
   plugCables(lab, 'lb-a');
   a.startDaemon();
@@ -75,6 +82,7 @@ async function travel(lab: Lab): Promise<Journey> {
   await lab.until('lb-b to stand by', 30, async () => (await b.status())?.role === 'backup');
   return {
     broken: pair.broken(),
+    takeover,
     returned,
     ended: [await a.status(), await b.status()],
   };
@@ -88,6 +96,16 @@ test('a node that comes back with the table it died with gives way to the owner'
   const { live, held } = journey.returned?.table ?? { live: -1, held: 0 };
   assert.is(live, held, 'what it has left is held for its owner');
   assert.is(journey.returned?.internal.entries, 0);
+});
+
+test('after a crash those that stand still are nudged, and the busy ones are known', () => {
+  const { asked = 0, busy = 0, owed = 0 } = journey.takeover?.nudged ?? {};
+  assert.ok(busy > 0 && owed > 0 && asked <= FLOWS + busy, JSON.stringify(journey.takeover));
+});
+
+test('after a planned takeover nobody gets an error', () => {
+  const nudged = journey.ended[0]?.takeover?.nudged;
+  assert.is(nudged?.errors ?? 0, 0, JSON.stringify(journey.ended[0]?.takeover));
 });
 
 test('each change of owner has its epoch', () => {
