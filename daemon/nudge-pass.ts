@@ -9,6 +9,9 @@ import { Watched } from './watched.js';
 
 /** Flows that are under way at once. */
 const WATCHED_MAX = 16_384;
+/** Flows looked at, and flows asked, before others have their turn: two milliseconds' work. */
+const LOOKS_A_STEP = 2048;
+const ASKED_A_STEP = 256;
 /** An end answers such questions twice a second at most; who has not answered is asked once more. */
 const AGAIN_MS = 550;
 /** After that a flow is left to itself. */
@@ -48,6 +51,8 @@ export class NudgePass {
   private readonly began = performance.now();
   private readonly rest: Generator<Uint8Array>;
   private ended = false;
+  /** Where the next look begins. */
+  private cursor = 0;
 
   constructor(
     private readonly datapath: Datapath,
@@ -60,16 +65,21 @@ export class NudgePass {
     this.result.busy = this.watched.size;
   }
 
-  /** What can be done now. @returns whether that was all */
+  /** Some of what can be done now. @returns whether that was all */
   step(): boolean {
     const { watched } = this;
     if (watched.asked > 0) this.tend();
-    this.ask();
     this.fetch();
     this.ask();
     this.unsent += this.sender.flush().unsent;
     this.result.took_ms = Math.round(performance.now() - this.began);
     return this.ended && watched.size === 0;
+  }
+
+  /** There is more to be done at once. */
+  get hurries(): boolean {
+    const { watched, pace, ended } = this;
+    return (watched.asked < watched.size || !ended) && pace.allowed >= 2;
   }
 
   /** Flows that nobody has heard of, when all that are known have been asked. */
@@ -85,7 +95,8 @@ export class NudgePass {
   private ask(): void {
     const { watched } = this;
     const now = performance.now();
-    const end = Math.min(watched.size, watched.asked + Math.floor(this.pace.allowed / 2));
+    const most = Math.min(ASKED_A_STEP, Math.floor(this.pace.allowed / 2));
+    const end = Math.min(watched.size, watched.asked + most);
     this.result.asked += end - watched.asked;
     while (watched.asked < end) {
       this.probe(watched.asked, 0, 1);
@@ -103,9 +114,14 @@ export class NudgePass {
   /** What has come of those that were asked, and what is to be done for them. */
   private tend(): void {
     const { watched } = this;
-    watched.look(this.datapath.table);
+    if (this.cursor >= watched.asked) this.cursor = 0;
+    const end = Math.min(watched.asked, this.cursor + LOOKS_A_STEP);
+    watched.look(this.datapath.table, this.cursor, end);
     const now = performance.now();
-    watched.sift((flow) => this.tendTo(flow, watched.result(flow), now));
+    for (let flow = end - 1; flow >= this.cursor; flow--) {
+      if (!this.tendTo(flow, watched.result(flow), now)) watched.remove(flow);
+    }
+    this.cursor = end;
   }
 
   /** @returns whether there may be something left to do */

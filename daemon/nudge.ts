@@ -5,7 +5,7 @@
 // sends. A flow with nothing outstanding gets no error: its application might see it.
 import { type Datapath, SPLICE_MARK } from '../kernel/datapath.js';
 import { ProbeSender } from '../kernel/probe.js';
-import { pause } from './breath.js';
+import { pause, turn } from './breath.js';
 import type { TakeoverReason } from './control/protocol.js';
 import type { Log } from './log.js';
 import { type NudgeOptions, NudgePass, type NudgeResult } from './nudge-pass.js';
@@ -90,7 +90,7 @@ export class Nudge {
     const pass = new NudgePass(this.parts.datapath, this.sender, this.pace, options);
     const due = (): boolean => !this.stopped && this.parts.active();
     try {
-      while (due() && !pass.step()) await pause(LOOK_MS);
+      while (due() && !pass.step()) await (pass.hurries ? turn() : pause(LOOK_MS));
     } finally {
       this.sender.close();
     }

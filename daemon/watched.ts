@@ -5,6 +5,7 @@ import {
   BatchItemOffset,
   LiveOffset,
   RECORD_SIZE,
+  RecordOffset,
 } from '../kernel/record/layout.js';
 import { type Leg, RecordView } from '../kernel/record/record.js';
 import type { Table } from '../kernel/table.js';
@@ -28,6 +29,8 @@ export class Watched {
   private readonly steps: Uint8Array;
   private readonly dueAt: Float64Array;
   private readonly record: RecordView;
+  /** Ids of those that were put in as records. */
+  private readonly known = new Set<number>();
   size = 0;
   /** The first ones have been asked. */
   asked = 0;
@@ -46,11 +49,12 @@ export class Watched {
     return this.limit - this.size;
   }
 
-  /** As many as there is room for, as the kernel has them. */
+  /** As many as there is room for, as the kernel has them; none that was put in as a record. */
   addItems(items: Uint8Array): void {
-    const count = Math.min(this.room, items.length / BATCH_ITEM_SIZE);
-    this.items.set(items.subarray(0, count * BATCH_ITEM_SIZE), this.size * BATCH_ITEM_SIZE);
-    this.grow(count);
+    for (let at = 0; at < items.length && this.room > 0; at += BATCH_ITEM_SIZE) {
+      this.items.set(items.subarray(at, at + BATCH_ITEM_SIZE), this.size * BATCH_ITEM_SIZE);
+      if (!this.known.has(this.idOf(this.size))) this.grow(1);
+    }
   }
 
   /** The same of n × RECORD_SIZE bytes; what the kernel knows of them is read now. */
@@ -62,7 +66,13 @@ export class Watched {
       this.items.set(records.subarray(i * RECORD_SIZE, (i + 1) * RECORD_SIZE), at);
     }
     table.look(this.items.subarray(first, first + count * BATCH_ITEM_SIZE), true);
+    for (let i = 0; i < count; i++) this.known.add(this.idOf(this.size + i));
     this.grow(count);
+  }
+
+  /** Half of it: two flows of one table that share it were born 2^32 others apart. */
+  private idOf(flow: number): number {
+    return this.view.getUint32(flow * BATCH_ITEM_SIZE + RecordOffset.id, true);
   }
 
   private grow(count: number): void {
@@ -72,9 +82,9 @@ export class Watched {
     this.size += count;
   }
 
-  /** Of those that were asked: results are as of now. */
-  look(table: Table): void {
-    table.look(this.items.subarray(0, this.asked * BATCH_ITEM_SIZE));
+  /** Results of these flows, the last one excluded, are as of now. */
+  look(table: Table, from: number, to: number): void {
+    table.look(this.items.subarray(from * BATCH_ITEM_SIZE, to * BATCH_ITEM_SIZE));
   }
 
   /** The record of a flow: the same view each time. */
@@ -132,15 +142,10 @@ export class Watched {
     this.dueAt[2 * flow + direction] = dueAt;
   }
 
-  /** Keep those of which `keep` says so. It is called once for each that was asked. */
-  sift(keep: (flow: number) => boolean): void {
-    let kept = 0;
-    for (let flow = 0; flow < this.asked; flow++) if (keep(flow)) this.move(flow, kept++);
-    if (kept === this.asked) return;
-    const first = kept;
-    for (let flow = this.asked; flow < this.size; flow++) this.move(flow, kept++);
-    this.asked = first;
-    this.size = kept;
+  /** One that was asked is done with: another one takes its number. */
+  remove(flow: number): void {
+    this.move(--this.asked, flow);
+    this.move(--this.size, this.asked);
   }
 
   private move(from: number, to: number): void {
