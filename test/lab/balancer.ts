@@ -33,6 +33,8 @@ export interface BalancerOptions {
   mode?: string;
   /** Of the datapath, as the configuration has them. */
   timeouts?: string;
+  /** HandoverCommand's words, for a manager that knows no track file. */
+  handover?: string | undefined;
 }
 
 /** Short, so that the table shows what is under way; 2 MSL is for networks that lose their way. */
@@ -52,7 +54,7 @@ export class Balancer {
   constructor(
     readonly lab: Lab,
     readonly name: BalancerName,
-    { tableSize = 16_384, logFile, mode = '', timeouts = TIMEOUTS }: BalancerOptions = {},
+    { tableSize = 16_384, logFile, mode = '', timeouts = TIMEOUTS, handover }: BalancerOptions = {},
   ) {
     this.socket = lab.path(name, 'spliced.ctl');
     this.trackFile = lab.path(name, 'in-sync');
@@ -89,7 +91,7 @@ General {
 }
 Failover {
 ${VIRTUAL_ADDRESSES.map((a) => `  VirtualAddress ${a.address} dev ${a.device}`).join('\n')}
-  TrackFile ${this.trackFile}
+  ${handover === undefined ? `TrackFile ${this.trackFile}` : `HandoverCommand ${handover}`}
 }
 `,
     );

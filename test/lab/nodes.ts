@@ -30,10 +30,12 @@ export class Nodes {
     { manager = 'keepalived', prefers }: NodesOptions,
   ) {
     build(lab);
-    const [a, b] = BALANCERS.map((name) => new Balancer(lab, name));
+    this.manager = managerFor(lab, manager, prefers);
+    const [a, b] = BALANCERS.map((name) => {
+      return new Balancer(lab, name, { handover: this.manager.handover(name) });
+    });
     this.a = a;
     this.b = b;
-    this.manager = managerFor(lab, manager, prefers);
   }
 
   /**

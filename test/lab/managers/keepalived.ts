@@ -63,6 +63,8 @@ export class Keepalived implements Manager {
     return this.name === 'keepalived-sync-group' ? ['clients', 'servers'] : ['clients'];
   }
 
+  handover(): undefined {}
+
   start(node: Balancer): void {
     const { lab } = this;
     const file = lab.write(join(node.name, 'keepalived.conf'), this.#config(node));

@@ -126,8 +126,7 @@ async function main(args: string[]): Promise<number> {
     try {
       well = (await journey(manager, o)) && well;
     } catch (error) {
-      if (!(error instanceof LabError)) throw error;
-      console.log(`${manager}: ${error.message}`);
+      console.log(`${manager}: ${(error as Error).message}`);
       well = false;
     }
   }
@@ -137,7 +136,7 @@ async function main(args: string[]): Promise<number> {
 try {
   process.exitCode = await main(process.argv.slice(2));
 } catch (error) {
-  const usage = (error as NodeJS.ErrnoException).code?.startsWith('ERR_PARSE_ARGS');
+  const usage = String((error as NodeJS.ErrnoException).code).startsWith('ERR_PARSE_ARGS');
   if (!usage && !(error instanceof LabError && error.code === 'USAGE')) throw error;
   console.error(`${(error as Error).message}\n${USAGE}`);
   process.exitCode = 2;

@@ -26,6 +26,8 @@ export interface Manager {
   readonly watches: readonly Net[];
   /** Nets on which the nodes hear of each other by its own protocol. */
   readonly hears: readonly Net[];
+  /** What a handover calls to have the addresses moved; undefined: the track file does it. */
+  handover(node: BalancerName): string | undefined;
   /** Starts it on a node, whether or not the daemon runs there. */
   start(node: Balancer): void;
   /** Tells it to end: it lets go of the addresses. */
@@ -38,7 +40,8 @@ export interface Manager {
   told(node: Balancer, state: NodeState): void;
 }
 
-function script(name: string): string {
+/** Path of one of the project's scripts. */
+export function script(name: string): string {
   return fileURLToPath(new URL(`../../../scripts/${name}`, import.meta.url));
 }
 
@@ -77,9 +80,5 @@ export class Processes {
     const started = this.#started.get(node);
     this.#started.delete(node);
     if (started) await this.lab.end(started, signal);
-  }
-
-  signal(node: BalancerName, signal: NodeJS.Signals): void {
-    this.#started.get(node)?.child.kill(signal);
   }
 }

@@ -1,8 +1,8 @@
-import { join } from 'node:path';
+import { writeFileSync } from 'node:fs';
 import type { Balancer } from '../balancer.js';
 import type { Lab } from '../lab.js';
 import { addressOf, BALANCERS, type BalancerName, VIRTUAL_ADDRESSES } from '../topology.js';
-import { type Manager, Processes, scriptFor } from './manager.js';
+import { type Manager, Processes, script, scriptFor } from './manager.js';
 
 /**
  * CARP between the nodes on the clients' net. Its advertisements name one IPv4 address; all of them
@@ -22,10 +22,14 @@ export class Ucarp implements Manager {
     this.#processes = new Processes(lab);
   }
 
+  handover(name: BalancerName): string {
+    const lines = VIRTUAL_ADDRESSES.map(({ cidr, device }) => `${cidr} dev ${device}\n`);
+    writeFileSync(this.#addresses(name), lines.join(''));
+    return [script('ucarp-handover.sh'), this.#pidFile(name), this.#addresses(name)].join(' ');
+  }
+
   start(node: Balancer): void {
     const { name } = node;
-    const lines = VIRTUAL_ADDRESSES.map(({ cidr, device }) => `${cidr} dev ${device}\n`);
-    const addresses = this.lab.write(join(name, 'addresses'), lines.join(''));
     const first = VIRTUAL_ADDRESSES[0];
     // Without --neutral: one that begins takes away what a killed one has left.
     const argv = ['ucarp', '--shutdown', '--interface', first.device];
@@ -35,8 +39,10 @@ export class Ucarp implements Manager {
     if (this.prefers !== undefined) argv.push('--preempt');
     argv.push('--upscript', scriptFor(node, 'ucarp-up.sh'));
     argv.push('--downscript', scriptFor(node, 'ucarp-down.sh'));
-    argv.push('--xparam', addresses);
-    this.#processes.start(name, 'ucarp', argv);
+    argv.push('--xparam', this.#addresses(name));
+    // As a service manager would: ucarp itself writes no pid file.
+    const noted = ['/bin/sh', '-c', 'echo $$ >"$0"; exec "$@"', this.#pidFile(name)];
+    this.#processes.start(name, 'ucarp', [...noted, ...argv]);
   }
 
   stop({ name }: Balancer): Promise<void> {
@@ -48,8 +54,16 @@ export class Ucarp implements Manager {
   }
 
   async move(from: Balancer): Promise<void> {
-    this.#processes.signal(from.name, 'SIGUSR2');
+    await from.splicectl('handover');
   }
 
   told(): void {}
+
+  #addresses(name: BalancerName): string {
+    return this.lab.path(name, 'addresses');
+  }
+
+  #pidFile(name: BalancerName): string {
+    return this.lab.path(name, 'ucarp.pid');
+  }
 }

@@ -1,6 +1,13 @@
+import { chmodSync } from 'node:fs';
+import { join } from 'node:path';
 import type { Balancer } from '../balancer.js';
 import type { Lab } from '../lab.js';
-import { type BalancerName, hasAddress, VIRTUAL_ADDRESSES } from '../topology.js';
+import {
+  type BalancerName,
+  hasAddress,
+  VIRTUAL_ADDRESSES,
+  type VirtualAddress,
+} from '../topology.js';
 import type { Manager, NodeState } from './manager.js';
 
 /**
@@ -17,6 +24,17 @@ export class Watch implements Manager {
     private readonly lab: Lab,
     readonly prefers: BalancerName | undefined,
   ) {}
+
+  handover(name: BalancerName): string {
+    const lines = (of: (address: VirtualAddress) => string) =>
+      VIRTUAL_ADDRESSES.map((address) => `ip ${of(address)}`).join('\n');
+    const file = this.lab.write(
+      join(name, 'move.sh'),
+      `#!/bin/sh\nif [ "$1" = give ]; then\n${lines(removal)}\nelse\n${lines(addition)}\nfi\n`,
+    );
+    chmodSync(file, 0o755);
+    return file;
+  }
 
   start(node: Balancer): void {
     this.#nodes.set(node.name, node);
@@ -36,7 +54,7 @@ export class Watch implements Manager {
   async crash(): Promise<void> {}
 
   async move(from: Balancer): Promise<void> {
-    this.#moveFrom(from);
+    await from.splicectl('handover');
   }
 
   told(node: Balancer, state: NodeState): void {
@@ -64,10 +82,7 @@ export class Watch implements Manager {
   }
 
   #take({ name }: Balancer): void {
-    this.lab.ip(
-      name,
-      VIRTUAL_ADDRESSES.map(({ cidr, device }) => `address del ${cidr} dev ${device}`),
-    );
+    this.lab.ip(name, VIRTUAL_ADDRESSES.map(removal));
   }
 
   #give({ name }: Balancer): void {
@@ -76,6 +91,10 @@ export class Watch implements Manager {
 }
 
 /** As deprecated, so that nothing chooses it as a source by itself; and at once, without a second of asking. */
-function addition({ cidr, device, family }: (typeof VIRTUAL_ADDRESSES)[number]): string {
+function addition({ cidr, device, family }: VirtualAddress): string {
   return `address replace ${cidr} dev ${device}${family === '6' ? ' nodad preferred_lft 0' : ''}`;
+}
+
+function removal({ cidr, device }: VirtualAddress): string {
+  return `address del ${cidr} dev ${device}`;
 }
