@@ -1,7 +1,9 @@
 // After a takeover the neighbours are told where the virtual addresses are. A frame can be lost, and a
 // switch can be slow to learn, so it is said a few times.
 import { type Announcement, announce } from '../kernel/announce.js';
+import type { Clock } from '../sync/ports.js';
 import type { Log } from './log.js';
+import { clock } from './world.js';
 
 /** After the first time. */
 const AGAIN_MS = [200, 1000, 3000];
@@ -9,23 +11,24 @@ const AGAIN_MS = [200, 1000, 3000];
 export class Announcer {
   /** Each counts an address on an interface, once for each time. */
   readonly counters = { announced: 0, announce_failed: 0 };
-  private timers: NodeJS.Timeout[] = [];
+  private timers: ReturnType<Clock['after']>[] = [];
 
   constructor(
     private readonly log: Log,
     private readonly say: (addresses: readonly string[]) => Announcement[] = announce,
+    private readonly after: Clock['after'] = clock.after,
   ) {}
 
   /** Addresses that this node answers for: now, and some more times. What was begun before ends. */
   start(addresses: readonly string[]): void {
     this.stop();
     this.round(addresses);
-    this.timers = AGAIN_MS.map((ms) => setTimeout(() => this.round(addresses), ms));
+    this.timers = AGAIN_MS.map((ms) => this.after(ms, () => this.round(addresses)));
   }
 
   /** Another node answers for them. */
   stop(): void {
-    for (const timer of this.timers) clearTimeout(timer);
+    for (const timer of this.timers) timer.cancel();
     this.timers = [];
   }
 

@@ -5,10 +5,29 @@ import * as assert from 'uvu/assert';
 import { Announcer } from '../../daemon/announcer.js';
 import type { Log } from '../../daemon/log.js';
 import type { Announcement } from '../../kernel/announce.js';
-import { until } from './pair.js';
 
 const test = suite('announcer');
 const ADDRESSES = ['10.8.0.100', 'fd00:8::100'];
+
+/** Time that passes when it is told to. */
+class Timers {
+  private now = 0;
+  private readonly waiting = new Set<{ at: number; fn: () => void }>();
+
+  after(ms: number, fn: () => void): { cancel(): void } {
+    const timer = { at: this.now + ms, fn };
+    this.waiting.add(timer);
+    return { cancel: () => this.waiting.delete(timer) };
+  }
+
+  pass(ms: number): void {
+    this.now += ms;
+    for (const timer of [...this.waiting].filter(({ at }) => at <= this.now)) {
+      this.waiting.delete(timer);
+      timer.fn();
+    }
+  }
+}
 
 const onEth0 = (addresses: readonly string[]): Announcement[] =>
   addresses.map((address) => ({ address, device: 'eth0' }));
@@ -17,37 +36,42 @@ function heard(say: (addresses: readonly string[]) => Announcement[]) {
   const said: string[] = [];
   const warnings: Record<string, unknown>[] = [];
   const log = { warn: (what: Record<string, unknown>) => warnings.push(what) } as unknown as Log;
-  const announcer = new Announcer(log, (addresses) => {
+  const timers = new Timers();
+  const hear = (addresses: readonly string[]): Announcement[] => {
     said.push(...addresses);
     return say(addresses);
-  });
-  return { announcer, said, warnings };
+  };
+  const announcer = new Announcer(log, hear, (ms, fn) => timers.after(ms, fn));
+  return { announcer, said, warnings, timers };
 }
 
-test('each address is announced at once, and again a moment later', async () => {
-  const { announcer, said } = heard(onEth0);
-  try {
-    announcer.start(ADDRESSES);
-    assert.equal(said, ADDRESSES);
-    await until('the second time', 5, () => said.length >= 4);
-    assert.equal(said.slice(2, 4), ADDRESSES);
-    assert.is(announcer.counters.announced, said.length);
-    assert.is(announcer.counters.announce_failed, 0);
-  } finally {
-    announcer.stop();
+test('each address is announced at once, and 0.2, 1 and 3 s later, and then no more', () => {
+  const { announcer, said, timers } = heard(onEth0);
+  announcer.start(ADDRESSES);
+  for (const [ms, times] of [
+    [0, 1],
+    [199, 1],
+    [1, 2],
+    [799, 2],
+    [1, 3],
+    [1999, 3],
+    [1, 4],
+    [60_000, 4],
+  ]) {
+    timers.pass(ms);
+    assert.equal(said, Array.from({ length: times }, () => ADDRESSES).flat());
   }
+  assert.equal(announcer.counters, { announced: 4 * ADDRESSES.length, announce_failed: 0 });
 });
 
-test('a later start takes the place of the one before, and stop ends it', async () => {
-  const { announcer, said } = heard(onEth0);
+test('a later start takes the place of the one before, and stop ends it', () => {
+  const { announcer, said, timers } = heard(onEth0);
   announcer.start(['10.8.0.1']);
   announcer.start(['10.8.0.2']);
-  await until('the second time', 5, () => said.length >= 3);
+  timers.pass(200);
   announcer.stop();
-  assert.equal(said.slice(0, 3), ['10.8.0.1', '10.8.0.2', '10.8.0.2']);
-  const { length } = said;
-  await new Promise((resolve) => setTimeout(resolve, 1000));
-  assert.is(said.length, length);
+  timers.pass(60_000);
+  assert.equal(said, ['10.8.0.1', '10.8.0.2', '10.8.0.2']);
 });
 
 test('what could not be said is counted and logged, by address and interface', () => {
@@ -56,29 +80,22 @@ test('what could not be said is counted and logged, by address and interface', (
     { address, device: 'eth0', error: 'ENETDOWN' },
     { address, device: 'eth1' },
   ]);
-  try {
-    announcer.start([address]);
-    assert.equal(announcer.counters, { announced: 1, announce_failed: 1 });
-    const [{ code, interface: device, error, ...rest }] = warnings;
-    assert.equal([code, device, error], ['NOT_ANNOUNCED', 'eth0', 'ENETDOWN']);
-    assert.equal(rest, { address });
-  } finally {
-    announcer.stop();
-  }
+  announcer.start([address]);
+  assert.equal(announcer.counters, { announced: 1, announce_failed: 1 });
+  assert.equal(warnings, [
+    { code: 'NOT_ANNOUNCED', address, interface: 'eth0', error: 'ENETDOWN' },
+  ]);
 });
 
-test('where nothing can be sent at all, that is counted and logged, and tried again', async () => {
-  const { announcer, said, warnings } = heard(() => {
+test('where nothing can be sent at all, that is counted and logged, and tried again', () => {
+  const { announcer, said, warnings, timers } = heard(() => {
     throw new Error('no socket');
   });
-  try {
-    announcer.start(ADDRESSES);
-    assert.equal(announcer.counters, { announced: 0, announce_failed: 1 });
-    assert.is(warnings[0].error, 'no socket');
-    await until('the second time', 5, () => said.length >= 4);
-  } finally {
-    announcer.stop();
-  }
+  announcer.start(ADDRESSES);
+  assert.equal(announcer.counters, { announced: 0, announce_failed: 1 });
+  assert.is(warnings[0].error, 'no socket');
+  timers.pass(200);
+  assert.is(said.length, 2 * ADDRESSES.length);
 });
 
 test.run();
