@@ -72,10 +72,10 @@ class Run {
   }
 
   #keep(manager: string, system: string, sample: Sample): void {
-    const { kept, of, resets, outage, takeover, stallMedian, stallWorst } = sample;
+    const { kept, of, resets, outage, takeover, stallMedian, stallWorst, told } = sample;
     const times = [outage, takeover, stallMedian, stallWorst].map((ms) => ms.toFixed(1));
     this.#tell(
-      `${system}, ${manager}: ${kept} of ${of} kept, ${resets} resets; outage, takeover, stall p50, p99: ${times.join(', ')} ms`,
+      `${system}, ${manager}: ${kept} of ${of} kept, ${resets} resets; outage, takeover, stall p50, p99: ${times.join(', ')} ms ${told}`,
     );
     const systems = this.samples.get(manager) ?? new Map<string, Sample[]>();
     this.samples.set(manager, systems);

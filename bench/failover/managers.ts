@@ -65,6 +65,8 @@ function startKeepalived(
   router_id ${side}
   enable_script_security
   script_user root
+  # At twenty milliseconds a node that is busy with its start would miss three advertisements.
+  vrrp_startup_delay 1
   vrrp_rt_priority 10
   vrrp_rlimit_rttime 500000
   vrrp_garp_master_delay 1

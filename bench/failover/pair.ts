@@ -38,6 +38,11 @@ export abstract class Pair {
   /** Flows that a node holds for the other one. */
   abstract held(side: Side): Promise<number>;
 
+  /** What a node says of the takeover that it has just made. */
+  async told(_side: Side): Promise<string> {
+    return '';
+  }
+
   get standby(): Side {
     return other(this.active);
   }
@@ -49,11 +54,25 @@ export abstract class Pair {
   /** Hands the addresses to this manager; who is active stays so. */
   async manage(manager: ManagerName): Promise<void> {
     if (this.#manager === manager) return;
+    if (this.#manager) await this.settle();
     for (const side of [this.standby, this.active]) await this.#endManager(side);
     this.#manager = manager;
     this.#startManager(this.active);
-    await this.#untilServing();
+    await this.#until('the addresses', ADDRESS_S, () => this.network.hasAddresses(this.active));
     this.#startManager(this.standby);
+  }
+
+  /**
+   * Waits until one node has the addresses and the other one has not, and that is the active one: on a busy
+   * machine a manager may have moved them by itself.
+   */
+  async settle(): Promise<void> {
+    await this.#until('one node with the addresses', ADDRESS_S, () => {
+      const holders = SIDES.filter((side) => this.network.hasAddresses(side));
+      if (holders.length !== 1) return false;
+      [this.active] = holders;
+      return true;
+    });
   }
 
   #startManager(side: Side): void {
@@ -67,22 +86,12 @@ export abstract class Pair {
     if (started) await this.lab.end(started, 'SIGTERM');
   }
 
-  #untilServing(): Promise<void> {
-    const manager = this.#manager ? managerText(this.#manager) : 'nobody';
-    return this.lab.until(
-      `the addresses on ${this.active} of ${this.name}, by ${manager}`,
-      ADDRESS_S,
-      () => this.network.hasAddresses(this.active),
-    );
-  }
-
   /** Waits until the standby holds that many flows. */
   async inSync(flows: number): Promise<void> {
-    let held = 0;
-    await this.lab.until(`${flows} flows on the standby of ${this.name}`, SYNC_S, async () => {
-      held = await this.held(this.standby);
-      if (held < flows) await sleep(LOOK_MS);
-      return held >= flows;
+    await this.#until(`${flows} flows on the standby`, SYNC_S, async () => {
+      if ((await this.held(this.standby)) >= flows) return true;
+      await sleep(LOOK_MS);
+      return false;
     });
   }
 
@@ -114,7 +123,12 @@ export abstract class Pair {
   }
 
   protected until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
-    return this.lab.until(`${what} of ${this.name}`, UP_S, holds);
+    return this.#until(what, UP_S, holds);
+  }
+
+  #until(what: string, seconds: number, holds: () => boolean | Promise<boolean>): Promise<void> {
+    const by = this.#manager ? `, by ${managerText(this.#manager)}` : '';
+    return this.lab.until(`${what} of ${this.name}${by}`, seconds, holds);
   }
 
   /** A script of this node's, from lines of shell. @returns its path */

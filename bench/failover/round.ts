@@ -32,6 +32,8 @@ export interface Sample {
   readonly messages: number;
   readonly stallMedian: number;
   readonly stallWorst: number;
+  /** By the node that has taken over, of itself. */
+  readonly told: string;
 }
 
 /** Hears from a node's kernel when the address comes to it, and is never late. */
@@ -77,6 +79,7 @@ async function answered(probe: Probe, since: number): Promise<{ outage: number; 
 
 export async function round(pair: Pair, load: Load, others = 0): Promise<Sample> {
   const { network } = pair;
+  await pair.settle();
   const probe = await load.probe();
   const arrival = new Arrival(pair);
   try {
@@ -104,8 +107,9 @@ export async function round(pair: Pair, load: Load, others = 0): Promise<Sample>
       stallMedian: percentile(stalls, 0.5),
       stallWorst: percentile(stalls, 0.99),
     };
+    const told = await pair.told(pair.standby);
     await pair.recover();
-    return sample;
+    return { ...sample, told };
   } finally {
     arrival.stop();
     await probe.stop();

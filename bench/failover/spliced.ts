@@ -122,6 +122,10 @@ ${VIRTUAL_ADDRESSES.map(({ address, device }) => `  VirtualAddress ${address} de
     }
   }
 
+  override async told(side: Side): Promise<string> {
+    return JSON.stringify((await this.status(side))?.takeover ?? 'no takeover');
+  }
+
   async held(side: Side): Promise<number> {
     return (await this.status(side))?.external.entries ?? 0;
   }

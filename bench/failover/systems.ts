@@ -41,7 +41,7 @@ async function openPair(pair: Pair): Promise<Pair> {
   return pair;
 }
 
-type Metric = Exclude<keyof Sample, 'of'>;
+type Metric = Exclude<keyof Sample, 'of' | 'told'>;
 const METRICS: [Metric, name: string, unit: string, better: Row['better']][] = [
   ['kept', 'flows kept', 'flows', 'higher'],
   ['resets', 'resets seen', 'RST', 'lower'],
