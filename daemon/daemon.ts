@@ -22,7 +22,7 @@ import { Handover } from './handover.js';
 import { checkInterfaces, InterfaceWatch } from './interfaces.js';
 import { loadKeys } from './key-file.js';
 import { openLink, tellKeys } from './link.js';
-import type { Log } from './log.js';
+import type { Log, LogCounters } from './log.js';
 import { Nudge } from './nudge.js';
 import { Ownership } from './ownership.js';
 import { Prober } from './prober.js';
@@ -32,7 +32,7 @@ import { changes } from './reload.js';
 import { Report } from './report.js';
 import { Standby } from './standby.js';
 import { Takeover } from './takeover.js';
-import { TrackFile } from './track.js';
+import { TrackFile, type TrackState } from './track.js';
 import { handlers, type VerbParts } from './verbs.js';
 import { warmUp } from './warmup.js';
 import { AddressWatch } from './watch.js';
@@ -53,6 +53,7 @@ export class Daemon {
   constructor(
     private settings: Settings,
     private readonly log: Log,
+    private readonly logCounters: LogCounters = { log_errors: 0, log_lost: 0 },
   ) {}
 
   /** Resolves when the daemon serves. Throws KernelError, SyncError, ControlError or DaemonError. */
@@ -74,7 +75,7 @@ export class Daemon {
     interfaces.start();
     watch.start();
     // A daemon that is restarted on the active node must not make VRRP think ill of it.
-    track.write(watch.here.length > 0 ? 'inSync' : 'outOfSync');
+    this.keepTrack(track, watch.here.length > 0 ? 'inSync' : 'outOfSync');
     follower.start();
     this.setStandbyTime(parts);
     const { disableExternalCache, purgeTimeoutMs } = this.settings.sync;
@@ -123,7 +124,8 @@ export class Daemon {
     await follower.stop();
     await this.reloading;
     // With no daemon nobody commits: VRRP should not choose this node. The active one stays.
-    if (watch.here.length === 0 && track.state !== undefined) track.write('outOfSync');
+    if (watch.here.length === 0 && track.state !== undefined) this.keepTrack(track, 'outOfSync');
+    track.stop();
     sync.stop();
     await turn(); // its last datagrams leave with the next turn
     link.close();
@@ -358,6 +360,8 @@ export class Daemon {
         standby,
         deferral,
         announcer,
+        track,
+        log: this.logCounters,
         control: () => control,
       });
       verbs = {
@@ -460,13 +464,19 @@ export class Daemon {
     // The active node is what the others are held to: whatever it waits for, it must stay that.
     const active = parts.ownership.role === 'primary' || parts.watch.here.length > 0;
     const state = active || parts.sync.inSync ? 'inSync' : 'outOfSync';
-    if (parts.track.state === state) return;
+    const before = parts.track.state;
     try {
-      parts.track.write(state);
-      log.info({ state }, 'track file');
+      if (this.keepTrack(parts.track, state) && before !== state) log.info({ state }, 'track file');
     } catch (error) {
       log.error((error as Error).message);
     }
+  }
+
+  /** Whether it is written; else it will be, and the log says so. Throws DaemonError. */
+  private keepTrack(track: TrackFile, state: TrackState): boolean {
+    const problem = track.keep(state);
+    if (problem) this.log.error({ state }, `${problem.message}; it is tried again`);
+    return !problem;
   }
 
   /**

@@ -5,8 +5,18 @@ import { DaemonError } from './error.js';
 
 export type Log = Logger;
 
+/** What waits for room on a full disk; what comes after that is lost. */
+const WAITING_OCTETS_MAX = 1 << 20;
+
+export interface LogCounters {
+  /** Writes that failed, and lines that were lost for it. */
+  log_errors: number;
+  log_lost: number;
+}
+
 export interface OpenedLog {
   readonly log: Log;
+  readonly counters: LogCounters;
   /** Opens the file anew, for whoever has moved it away. */
   readonly reopen: () => void;
 }
@@ -15,14 +25,20 @@ export interface OpenedLog {
 export function openLog(file: string | undefined, node: string): OpenedLog {
   if (file !== undefined) assertWritable(file);
   // Written at once: the last line before a death is the one that is wanted.
-  const stream = destination(
-    file === undefined ? { fd: 1, sync: true } : { dest: file, sync: true },
-  );
+  const stream = destination({
+    ...(file === undefined ? { fd: 1 } : { dest: file }),
+    sync: true,
+    maxLength: WAITING_OCTETS_MAX,
+  });
+  const counters = { log_errors: 0, log_lost: 0 };
+  // Without somebody who listens, the call that logs would throw: in the middle of a takeover, it may be.
+  stream.on('error', () => counters.log_errors++);
+  stream.on('drop', () => counters.log_lost++);
   const log = pino(
     { base: { node }, timestamp: pino.stdTimeFunctions.isoTime, messageKey: 'message' },
     stream,
   );
-  return { log, reopen: () => file !== undefined && stream.reopen() };
+  return { log, counters, reopen: () => file !== undefined && stream.reopen() };
 }
 
 function assertWritable(file: string): void {

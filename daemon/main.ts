@@ -79,12 +79,12 @@ async function main(args: string[]): Promise<void> {
 async function serve(settings: Settings): Promise<void> {
   // Nobody reads the standard output of a process that -d has started.
   const logFile = settings.logFile ?? (process.connected ? LOG_FILE_DEFAULT : undefined);
-  const { log, reopen } = openLog(logFile, settings.nodeName);
+  const { log, counters, reopen } = openLog(logFile, settings.nodeName);
   // Loaded late: it opens libbpf, which checking a file (-t) does not need.
   const { Daemon } = await import('./daemon.js');
   // A takeover happens when the machine is busiest: it must not wait for its own proxy.
   setPriority(settings.nice);
-  const daemon = new Daemon(settings, log);
+  const daemon = new Daemon(settings, log, counters);
   let serving = false;
   surviveNothing(log);
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {

@@ -20,12 +20,14 @@ import type { Follower } from './follower.js';
 import type { Guard } from './guard.js';
 import type { Handover } from './handover.js';
 import type { InterfaceWatch } from './interfaces.js';
+import type { LogCounters } from './log.js';
 import type { Nudge } from './nudge.js';
 import type { Ownership } from './ownership.js';
 import type { Prober } from './prober.js';
 import { externalSize } from './records.js';
 import type { Standby } from './standby.js';
 import type { Takeover } from './takeover.js';
+import type { TrackFile } from './track.js';
 
 export interface ReportParts {
   readonly settings: () => Settings;
@@ -44,6 +46,8 @@ export interface ReportParts {
   readonly standby: Standby;
   readonly deferral: Deferral;
   readonly announcer: Announcer;
+  readonly track: TrackFile;
+  readonly log: LogCounters;
   readonly control: () => ControlServer;
 }
 
@@ -150,7 +154,7 @@ export class Report {
 
   private runtime(claims: Readonly<Record<string, number>>): Values {
     const { follower, takeover, ownership, interfaces, prober, nudge, standby } = this.parts;
-    const { deferral, announcer, fence, handover, control } = this.parts;
+    const { deferral, announcer, fence, handover, track, log, control } = this.parts;
     const memory = process.memoryUsage();
     return {
       uptime_ms: this.uptime,
@@ -168,6 +172,8 @@ export class Report {
       ...standby.counters,
       ...deferral.counters,
       ...announcer.counters,
+      ...track.counters,
+      ...log,
       ...claims,
       ...prefixed('control', control().counters),
     };
