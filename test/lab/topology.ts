@@ -138,6 +138,23 @@ function intoBridge({ node, net }: Cable): string[] {
   return [`link set ${node}.${net} master ${net}`, `link set ${node}.${net} up`];
 }
 
+/** What a machine in the place of a node needs: for each of its cables the lines that bring it up. */
+export function addressesOf(node: string): { net: Net; mac: string; lines: string[] }[] {
+  return CABLES.filter((c) => c.node === node).map((cable) => ({
+    net: cable.net,
+    mac: hardwareAddress(cable),
+    lines: addressLines(cable),
+  }));
+}
+
+/** Puts a tap in the place of a cable, for a machine outside of the lab's namespaces. Returns its name. */
+export function plugTap(lab: Lab, node: string, net: Net): string {
+  const cable = cableOf(node, net);
+  const name = `${node}.${net}`;
+  lab.ip(FABRIC, [`link delete ${name}`, `tuntap add dev ${name} mode tap`, ...intoBridge(cable)]);
+  return name;
+}
+
 /** Builds the drawing above. */
 export function build(lab: Lab): void {
   const nodes = [...new Set(CABLES.map((c) => c.node)), FABRIC];

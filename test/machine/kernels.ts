@@ -34,7 +34,7 @@ const WANTED = [
   ...['net', 'fs', 'lib', 'crypto', 'arch', 'drivers/virtio'].map(
     (part) => `*/lib/modules/*/kernel/${part}/*`,
   ),
-  ...['dummy', 'tun', 'veth', 'ifb', 'macvlan', 'vrf'].map(
+  ...['dummy', 'tun', 'veth', 'ifb', 'macvlan', 'vrf', 'virtio_net', 'net_failover'].map(
     (name) => `*/lib/modules/*/kernel/drivers/net/${name}.ko*`,
   ),
 ];

@@ -5,10 +5,13 @@ import { consoleLines, isUp } from './console.js';
 import { MachineError } from './error.js';
 import type { Kernel } from './kernels.js';
 
-export interface MachineOptions {
+export interface Hardware {
   initramfs: string;
   cpus: number;
   memoryMib: number;
+}
+
+export interface MachineOptions extends Hardware {
   deadlineSeconds: number;
   /** Called with each line on the console as it comes. */
   onLine: (line: string) => void;
@@ -38,25 +41,27 @@ function share(tag: string, path: string): string[] {
 }
 
 /**
- * Emulated in software throughout: the processor's own support for virtual machines is seldom to be had
- * inside of one. It has no network and no disk, and may read this machine's files, not write them.
+ * What starts it. Emulated in software throughout: the processor's own support for virtual machines is
+ * seldom to be had inside of one. It has no disk, and may read this machine's files, not write them.
  */
+export function machineCommand(kernel: Kernel, { initramfs, cpus, memoryMib }: Hardware): string[] {
+  return [
+    ['qemu-system-x86_64', '-accel', 'tcg,thread=multi', '-cpu', 'max', '-smp', `${cpus}`],
+    ['-m', `${memoryMib}M`, '-nodefaults', '-no-reboot', '-display', 'none'],
+    ['-serial', 'stdio', '-kernel', kernel.image, '-initrd', initramfs],
+    // the kernel panics when its first process ends, and -no-reboot makes that the end
+    ['-append', 'console=ttyS0 quiet panic=-1 mitigations=off'],
+    share('host', '/'),
+    share('kernel', kernel.root),
+  ].flat();
+}
+
+/** It has no network. */
 export async function runMachine(kernel: Kernel, options: MachineOptions): Promise<MachineRun> {
   const started = performance.now();
   const elapsed = (): number => (performance.now() - started) / 1000;
-  const child = spawn(
-    'qemu-system-x86_64',
-    [
-      ['-accel', 'tcg,thread=multi', '-cpu', 'max', '-smp', `${options.cpus}`],
-      ['-m', `${options.memoryMib}M`, '-nodefaults', '-no-reboot', '-display', 'none'],
-      ['-serial', 'stdio', '-kernel', kernel.image, '-initrd', options.initramfs],
-      // the kernel panics when its first process ends, and -no-reboot makes that the end
-      ['-append', 'console=ttyS0 quiet panic=-1 mitigations=off'],
-      share('host', '/'),
-      share('kernel', kernel.root),
-    ].flat(),
-    { stdio: ['ignore', 'pipe', 'pipe'] },
-  );
+  const [program, ...argv] = machineCommand(kernel, options);
+  const child = spawn(program, argv, { stdio: ['ignore', 'pipe', 'pipe'] });
   running = child;
   let text = '';
   let complaints = '';

@@ -10,6 +10,8 @@ import type { Kind, Program, Step } from './schedule.js';
 export type Heal = () => void | Promise<void>;
 type Fault = (bed: Bed, step: Step) => Heal | Promise<Heal>;
 
+/** A switchd that ends leaves what it relays so much time, and then resets it. */
+const RELAYED_MS_MAX = 40_000;
 /** Connections at once: as many as fill the table, beside the flows that are there. */
 const BURST = 300;
 
@@ -19,13 +21,17 @@ function kill(program: Program): Fault {
   return async (bed, { node }) => {
     const one = bed.nodes[node];
     await bed.watch.look();
-    if (program === 'switchd') mark(bed, { kind: 'switchd gone', node });
+    const moment = program === 'switchd' ? mark(bed, { kind: 'switchd gone', node }) : undefined;
+    if (moment) moment.until = Number.POSITIVE_INFINITY;
     const trouble = program === 'spliced' ? bed.trouble(`spliced of ${node} was killed`) : nothing;
     one.kill(program);
     return async () => {
       await one.ensure(program);
       if (program === 'spliced') await one.answers();
       await trouble();
+      if (!moment) return;
+      await one.serves();
+      moment.until = monotonicMs();
     };
   };
 }
@@ -53,8 +59,9 @@ function restart(program: Program): Fault {
     const trouble =
       program === 'spliced' ? bed.trouble(`spliced of ${node} was restarted`) : nothing;
     await bed.nodes[node].restart(program);
-    if (moment) moment.until = monotonicMs() + 40_000;
+    if (moment) moment.until = monotonicMs() + RELAYED_MS_MAX;
     await trouble();
+    if (program === 'switchd') await bed.nodes[node].serves();
     return nothing;
   };
 }

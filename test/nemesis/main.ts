@@ -6,6 +6,9 @@ import { whatIsMissing } from '../lab/preflight.js';
 import { accountText } from './account.js';
 import { run } from './run.js';
 import { ALL_KINDS, kindsNamed, schedule, stepText } from './schedule.js';
+import { twoKernels } from './two-kernels.js';
+
+const MACHINE_FLOWS = 12;
 
 const USAGE = `usage: npm run nemesis -- [options]
   --seed N       repeats the schedule of that number (default: a new one)
@@ -14,6 +17,7 @@ const USAGE = `usage: npm run nemesis -- [options]
   --pace P       below 1: shorter faults, closer to each other (default 1)
   --flows N      long-lived flows (default 60)
   --rate N       short requests a second, of each of two kinds (default 4)
+  --machines     instead of all that: two kernels in emulated machines, and flows that go over and back
   --list         show the schedule, and do nothing
   --keep         leave the lab standing`;
 
@@ -35,6 +39,7 @@ function options() {
       flows: string('60'),
       rate: string('4'),
       list: flag,
+      machines: flag,
       keep: flag,
     },
   });
@@ -53,6 +58,7 @@ function options() {
     rate: number_('rate', 1),
     kinds,
     list: values.list,
+    machines: values.machines,
     keep: values.keep,
   };
 }
@@ -71,6 +77,10 @@ async function main(): Promise<number> {
   exitOnSignals();
   const lab = new Lab();
   try {
+    if (o.machines) {
+      await twoKernels(lab, { flows: MACHINE_FLOWS, say: (text) => console.log(text) });
+      return 0;
+    }
     console.log(`seed ${o.seed}: ${steps.length} faults in ${o.ms / 60_000} minutes; ${lab.dir}`);
     const verdict = await run(lab, { ...o, steps, say: (text) => console.log(text) });
     console.log(accountText(verdict));

@@ -67,6 +67,7 @@ export class Node {
       await this.ensure(program);
       if (program === 'spliced') await this.answers();
     }
+    await this.serves();
   }
 
   /** Starts the program if this node lives and it does not run. */
@@ -82,6 +83,11 @@ export class Node {
       30,
       async () => !this.alive || (await this.balancer.status()) !== undefined,
     );
+  }
+
+  /** switchd listens, or the node is gone again. */
+  async serves(): Promise<void> {
+    await until(`switchd on ${this.name}`, 30, () => !this.alive || this.balancer.serves());
   }
 
   runs(program: Program): boolean {

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 /** What has to be so when all is over: nothing is left, nothing is missing, and everybody lives. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { call } from '../../daemon/control/index.js';
 import { WEB_SERVERS } from '../lab/topology.js';
 import { monotonicMs } from '../support/clock.js';
@@ -20,6 +22,8 @@ export interface Rest {
 const ENDED_MS = 45_000;
 const EMPTY_S = 40;
 const LOOK_MS = 100;
+/** Entries that are shown of those that are left. */
+const ROWS_MAX = 5;
 /** Whatever happens outside, these do not. */
 const NEVER = new Set([
   'drop_store',
@@ -98,10 +102,19 @@ async function tablesEmpty(bed: Bed, wrong: string[]): Promise<void> {
     if (found.length === 0) return;
     if (monotonicMs() > deadline) {
       wrong.push(`entries are left: ${found.join(', ')}`);
+      for (const node of bed.all) wrong.push(...rowsOf(node).slice(0, ROWS_MAX));
       return;
     }
     await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
   }
+}
+
+function rowsOf({ name, balancer }: Node): string[] {
+  const text = readFileSync(join(balancer.pinPath, 'table'), 'utf8').trimEnd();
+  return text
+    .split('\n')
+    .slice(1)
+    .map((row) => `${name}: ${row.replace(/\s+/g, ' ')}`);
 }
 
 async function verified({ balancer, name }: Node, wrong: string[]): Promise<void> {

@@ -49,7 +49,7 @@ export class Traffic {
     return (argv: string[]) => this.lab.spawn(node, argv, { stdio: ['pipe', 'pipe', 'pipe'] });
   }
 
-  /** Flows begin: about `flows` long ones, and `rate` short requests a second. */
+  /** Flows begin: about `flows` long ones, and `rate` short requests a second, or none. */
   async begin({ flows, rate }: { flows: number; rate: number }): Promise<void> {
     const [v4, v6, mixed] = USED.both.map(({ clients, port }) => [
       `${bracketed(virtualAddress('clients', clients))}:${port}`,
@@ -61,6 +61,7 @@ export class Traffic {
     await this.#open('both', { kind: 'both', count: count(0.2), pace, to: mixed });
     await this.#open('ping', { kind: 'ping', count: count(0.25), every: 200, to: v4 });
     await this.#open('idle', { kind: 'idle', count: count(0.15), to: v6 });
+    if (rate === 0) return;
     const short = { count: MANY, rate, bytes: 20_000 };
     await this.#open('get', { kind: 'download', ...short, to: v4 });
     await this.#open('put', { kind: 'upload', ...short, to: mixed });
@@ -92,6 +93,12 @@ export class Traffic {
   /** Nothing new begins, and all that runs comes to its right end. */
   async end(): Promise<void> {
     for (const name of this.#groups) await this.#client?.end(name);
+  }
+
+  /** Octets that each group of flows has sent and received so far, by its name. */
+  async progress(): Promise<Map<string, number>> {
+    const groups = [...((await this.#client?.count()) ?? new Map()).values()];
+    return new Map(groups.map((g) => [g.name, g.bytes_received + g.bytes_sent]));
   }
 
   async totals(): Promise<Totals> {
