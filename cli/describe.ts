@@ -10,7 +10,7 @@ import type {
 import { columns, count, counted, plain, span } from './words.js';
 
 export function describe(s: StatusResult): string[] {
-  const { guard, table, internal, external } = s;
+  const { guard, internal, external } = s;
   const lines = [
     `${s.node}: ${s.role.toUpperCase()}, epoch ${s.epoch}, ${inSync(s)}`,
     ...s.warnings.map((warning) => `  !! ${plain(warning)}`),
@@ -21,7 +21,7 @@ export function describe(s: StatusResult): string[] {
       ['fence', describeFence(s)],
       ['guard', describeGuard(guard)],
       ['serves', describeInterfaces(s.interfaces)],
-      ['kernel', describeTable(table)],
+      ['kernel', describeTable(s)],
       [
         'caches',
         `internal ${internal.limit === 0 ? 'not kept' : count(internal.entries)} (ours), external ${count(external.entries)} (of peers), ` +
@@ -137,8 +137,12 @@ function describeMode({ mode, peers }: StatusResult): string {
   return [`${mode}: ${MODE_MEANS[mode] ?? 'unknown to this splicectl'}`, ...but].join('');
 }
 
-function describeTable(table: StatusResult['table']): string {
+function describeTable({ table, claims }: StatusResult): string {
   const { live, held, size } = table;
+  if (claims) {
+    const { left, total } = claims;
+    return `${count(live)} splices of at most ${count(size)}${full(table)}; ${count(left)} of ${count(total)} taken over are still to be claimed`;
+  }
   const standby = held > 0 ? `, ${count(held)} of them held for other nodes` : '';
   return `${count(live)} splices of at most ${count(size)}${full(table)}${standby}`;
 }

@@ -1,5 +1,5 @@
 // What the peers own becomes this node's, in its kernel and on the link: the part of a takeover that
-// costs time for each entry.
+// costs time for each entry. With hot standby it is done in the background: claims.ts.
 import type { Datapath } from '../kernel/datapath.js';
 import { Result, type ResultName } from '../kernel/record/layout.js';
 import type { SyncEngine } from '../sync/api.js';
@@ -26,6 +26,13 @@ export interface CommitParts {
   readonly datagrams: () => number;
 }
 
+/** What has become of a plan so far. */
+export interface Taken {
+  committed: number;
+  /** By the kernel's reason. */
+  readonly refused: Partial<Record<ResultName, number>>;
+}
+
 /**
  * @param peer node id: only what this peer owns
  * @returns how many are this node's now, and how many the kernel refused, by reason
@@ -34,28 +41,46 @@ export async function commit(
   parts: CommitParts,
   peer: number | undefined,
 ): Promise<Pick<CommitResult, 'committed' | 'refused'>> {
-  const { datapath, sync, standby } = parts;
-  const refused: Partial<Record<ResultName, number>> = {};
-  let committed = 0;
+  const taken: Taken = { committed: 0, refused: {} };
   await drain(parts.datagrams);
-  standby.flush();
+  parts.standby.flush();
   const breath = new Breath();
-  const insertion = datapath.table.insertion((records, results) => {
-    committed += sync.committed(records, results);
-    count(results, refused);
-  });
-  for (const chunk of sync.plan(peer, parts.commitTimeoutMs())) {
-    const last = breath.due;
-    insertion.put(chunk, last);
-    if (!last) continue;
-    insertion.finish(); // a datagram may change what was planned: nothing is under way when one comes
-    await breath.take();
+  for (const due of putIn(parts, parts.sync.plan(peer, parts.commitTimeoutMs()), taken, breath)) {
+    if (due) await breath.take();
   }
-  insertion.finish();
-  return { committed, refused };
+  return taken;
 }
 
-async function drain(datagrams: () => number): Promise<void> {
+/**
+ * Puts a plan into the kernel, a chunk at each step. Yields true when the time of this turn is up: nothing is
+ * under way then, and a datagram may change what was planned.
+ * @param known only where the kernel has the splice already
+ */
+export function* putIn(
+  { datapath, sync }: Pick<CommitParts, 'datapath' | 'sync'>,
+  plan: Iterable<Uint8Array>,
+  taken: Taken,
+  breath: Breath,
+  known = false,
+): Generator<boolean, void, void> {
+  const insertion = datapath.table.insertion(
+    (records, results) => {
+      taken.committed += sync.committed(records, results);
+      count(results, taken.refused);
+    },
+    { known },
+  );
+  for (const chunk of plan) {
+    const last = breath.due;
+    insertion.put(chunk, last);
+    if (last) insertion.finish();
+    yield last;
+  }
+  insertion.finish();
+}
+
+/** Datagrams that have arrived by now have been taken in when this is over. */
+export async function drain(datagrams: () => number): Promise<void> {
   let quiet = 0;
   for (let i = 0; i < DRAIN_TURNS_MAX && quiet < QUIET_TURNS; i++) {
     const before = datagrams();
@@ -64,7 +89,7 @@ async function drain(datagrams: () => number): Promise<void> {
   }
 }
 
-function count(results: Uint32Array, into: Partial<Record<ResultName, number>>): void {
+function count(results: Uint32Array, into: Taken['refused']): void {
   for (const result of results) {
     if (result === Result.OK) continue;
     const name = RESULT_NAMES[result] ?? 'INVALID';

@@ -8,6 +8,7 @@ import { present } from './addresses.js';
 import { Announcer } from './announcer.js';
 import { pause, turn } from './breath.js';
 import { BusyTeller } from './busy.js';
+import { Claims } from './claims.js';
 import { loadSettings, type Settings } from './config.js';
 import type { Hello, Role, TakeoverReason } from './control/protocol.js';
 import { rememberedRole, rememberRole } from './control/role-file.js';
@@ -272,19 +273,24 @@ export class Daemon {
       const nudge = new Nudge({ datapath, log, ...nudging });
       const busy = new BusyTeller({ datapath, sync, ...nudging });
       const announcer = new Announcer(log);
-      const takeover = new Takeover({
+      const commitParts = {
         datapath,
         sync,
         follower,
         standby,
-        guard,
-        nudge,
-        draining,
-        fence,
         log,
         commitTimeoutMs: () => this.settings.sync.commitTimeoutMs,
         datagrams: () => datagrams,
-        committed: (entries) => prober.committed(entries),
+        committed: (entries: number) => prober.committed(entries),
+      };
+      const claims = settings.sync.disableExternalCache ? new Claims(commitParts) : undefined;
+      const takeover = new Takeover({
+        ...commitParts,
+        guard,
+        draining,
+        fence,
+        nudge,
+        claims,
         answering: () => announcer.start(watch.here),
       });
       const ownership: Ownership = new Ownership({
@@ -358,6 +364,7 @@ export class Daemon {
         prober,
         nudge,
         standby,
+        claims,
         deferral,
         announcer,
         track,

@@ -1,10 +1,11 @@
 // Kernel to internal cache: events as they come, and the whole table when they do not suffice.
 import type { Datapath } from '../kernel/datapath.js';
-import { EVENT_SIZE, EventOffset, EventType } from '../kernel/record/layout.js';
+import { EVENT_SIZE, EventOffset, EventType, Flag, RecordOffset } from '../kernel/record/layout.js';
 import type { SyncEngine } from '../sync/api.js';
 import { Breath, pause } from './breath.js';
 import type { Log } from './log.js';
 
+const FLAGS_AT = EventOffset.record + RecordOffset.flags;
 /** Events lost in one burst are made up for by one resync: it waits for the burst to be over. */
 const AFTER_LOSS_MS = 100;
 
@@ -18,7 +19,7 @@ export interface ResyncResult {
 
 export class Follower {
   readonly counters = { events: 0, events_lost: 0, ends_held_back: 0, resyncs: 0 };
-  private ring: { close(): void } | undefined;
+  private ring: ReturnType<Datapath['watch']> | undefined;
   private owning = true;
   /** The cache and the table differ by what was held back, or missed, while not owning. */
   private behind = false;
@@ -52,6 +53,16 @@ export class Follower {
     if (owning && this.behind) await this.resync('what ended while this node was not the owner');
   }
 
+  /** Packets reach this node from now on. What was held back before is left to the next setOwning(true). */
+  begin(): void {
+    this.owning = true;
+  }
+
+  /** What the kernel has told until now has been taken in when this returns. */
+  drain(): void {
+    this.ring?.drain();
+  }
+
   /** The internal cache anew from the kernel table. One at a time; a second one waits. */
   resync(why: string): Promise<ResyncResult> {
     return this.oneByOne(() => this.readTable(why, this.owning));
@@ -80,13 +91,17 @@ export class Follower {
   private withoutEnds(events: Uint8Array, count: number): Uint8Array {
     const view = new DataView(events.buffer, events.byteOffset, events.byteLength);
     let kept = 0;
+    let heldEnds = 0; // of what is held for others: no concern of anybody's while packets go elsewhere
     for (let i = 0; i < count; i++) {
       const from = i * EVENT_SIZE;
-      if (view.getUint32(from + EventOffset.type, true) === EventType.DESTROY) continue;
+      if (view.getUint32(from + EventOffset.type, true) === EventType.DESTROY) {
+        if (view.getUint16(from + FLAGS_AT, true) & Flag.STANDBY) heldEnds++;
+        continue;
+      }
       if (kept !== from) events.copyWithin(kept, from, from + EVENT_SIZE);
       kept += EVENT_SIZE;
     }
-    const held = count - kept / EVENT_SIZE;
+    const held = count - kept / EVENT_SIZE - heldEnds;
     if (held > 0) {
       this.counters.ends_held_back += held;
       this.behind = true;

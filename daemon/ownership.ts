@@ -114,6 +114,7 @@ export class Ownership {
     if (this.holds) datapath.answer('never');
     guard.arm();
     void follower.setOwning(false);
+    void takeover.letGo();
     log.warn(
       { code: 'YIELDED', peer: to.name, epoch, holds: this.holds },
       `${to.name} has taken over: this node has yielded and does not answer for the virtual addresses`,
@@ -133,6 +134,7 @@ export class Ownership {
     clearTimeout(this.takenOver);
     clearTimeout(this.reclaim);
     await this.last;
+    await this.parts.takeover.letGo();
   }
 
   /**
@@ -266,7 +268,10 @@ export class Ownership {
   private take(role: Role): void {
     // not by the script that says "backup" once more, a moment after the peer has taken over
     if (role === 'primary') clearTimeout(this.takenOver);
-    else clearTimeout(this.reclaim);
+    else {
+      clearTimeout(this.reclaim);
+      void this.parts.takeover.letGo();
+    }
     if (role === this.currentRole) return;
     this.parts.log.info({ from: this.currentRole, to: role }, 'role');
     this.currentRole = role;

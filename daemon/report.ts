@@ -3,6 +3,7 @@ import type { Datapath } from '../kernel/datapath.js';
 import type { PathInfo, PeerInfo, SyncEngine } from '../sync/api.js';
 import type { Announcer } from './announcer.js';
 import { Breath } from './breath.js';
+import type { Claims } from './claims.js';
 import type { Settings } from './config.js';
 import {
   type FenceWay,
@@ -44,6 +45,7 @@ export interface ReportParts {
   readonly prober: Prober;
   readonly nudge: Nudge;
   readonly standby: Standby;
+  readonly claims: Claims | undefined;
   readonly deferral: Deferral;
   readonly announcer: Announcer;
   readonly track: TrackFile;
@@ -81,6 +83,7 @@ export class Report {
         addresses: failover.virtualAddresses,
       },
       interfaces: this.parts.interfaces.status,
+      claims: this.parts.claims?.status ?? null,
       table: { live, held, size: datapath.table.size },
       internal: {
         entries: sync.internal.size,
@@ -170,6 +173,7 @@ export class Report {
       ...prober.counters,
       ...nudge.counters,
       ...standby.counters,
+      ...this.parts.claims?.counters,
       ...deferral.counters,
       ...announcer.counters,
       ...track.counters,

@@ -2,7 +2,8 @@
 //
 //   hold     what belongs to no splice is held back, and new connections with it
 //   claim    the other nodes are asked to yield; nothing is waited for
-//   commit   what the peers own becomes this node's: existing flows go on from here
+//   commit   what the peers own becomes this node's: existing flows go on from here. With hot standby they
+//            go on as soon as the packets come, and the claims follow in the background: claims.ts
 //   fence    each peer has yielded, or FenceCommand has stopped it, or it is known that neither helps
 //   answer   this node stands for the addresses, and says so to its neighbours; new connections come in,
 //            and what else was held back passes after GuardTimeout
@@ -11,6 +12,7 @@
 // What has to be exclusive, the addresses and new connections, waits for the fence; nothing else does.
 //
 // The steps are methods, in this order, each with its own file where it is more than a call.
+import type { Claims } from './claims.js';
 import type { CommitParts } from './commit.js';
 import { commit } from './commit.js';
 import type {
@@ -32,12 +34,16 @@ export interface TakeoverParts extends CommitParts {
   readonly fence: Fence;
   readonly follower: Follower;
   readonly nudge: Nudge;
+  /** With hot standby. */
+  readonly claims: Claims | undefined;
   readonly log: Log;
   /** So many entries have been put into the kernel. */
   readonly committed: (entries: number) => void;
   /** This node stands for the addresses from now on. */
   readonly answering: () => void;
 }
+
+type Taken = Pick<CommitResult, 'committed' | 'refused' | 'claiming'>;
 
 export class Takeover {
   /** This node has taken over, and serves since: nobody else has, and it has not lost its address. */
@@ -61,7 +67,7 @@ export class Takeover {
     const busy = this.parts.sync.busy(); // while they are the peers'
     this.hold();
     this.parts.sync.claim();
-    let taken: Awaited<ReturnType<typeof commit>>;
+    let taken: Taken;
     let fence: FenceStatus[] = [];
     try {
       taken = await this.commit(peer);
@@ -90,19 +96,27 @@ export class Takeover {
   /** A node that stands already goes on serving: to ask the others again costs nobody a connection. */
   private hold(): void {
     const { datapath, draining, guard } = this.parts;
+    datapath.takenOver();
     guard.arm();
     if (this.stands) return;
     draining.set('takeover', true);
     datapath.answer('never');
   }
 
-  private async commit(peer: number | undefined): ReturnType<typeof commit> {
-    const taken = await commit(this.parts, peer);
-    await this.parts.follower.setOwning(true);
-    this.parts.committed(taken.committed);
+  private async commit(peer: number | undefined): Promise<Taken> {
+    const { claims, follower, committed } = this.parts;
     this.counters.commits++;
+    if (claims) return { committed: 0, refused: {}, claiming: claims.begin(peer) };
+    const taken = await commit(this.parts, peer);
+    await follower.setOwning(true);
+    committed(taken.committed);
     this.counters.committed += taken.committed;
-    return taken;
+    return { ...taken, claiming: 0 };
+  }
+
+  /** This node is not the one that packets reach any more: what it has not claimed yet it leaves. */
+  async letGo(): Promise<void> {
+    await this.parts.claims?.stop();
   }
 
   private answer(): void {
@@ -111,6 +125,7 @@ export class Takeover {
     this.stands = sync.fence().stands;
     if (!this.stands) {
       void follower.setOwning(false);
+      void this.letGo();
       return;
     }
     datapath.answer('always');
@@ -121,20 +136,20 @@ export class Takeover {
 
   private async nudge(
     why: TakeoverReason,
-    { committed }: CommitResult,
+    { committed, claiming }: CommitResult,
     busy: Uint8Array,
   ): Promise<void> {
     const { done } = this;
-    const nudged = await this.parts.nudge.takenOver(why, committed, busy);
+    const nudged = await this.parts.nudge.takenOver(why, committed + claiming, busy);
     if (done && nudged) done.status = { ...done.status, nudged };
   }
 
   private tell(why: TakeoverReason, result: CommitResult): void {
     const { log } = this.parts;
-    const { committed, epoch, took_ms } = result;
+    const { committed, claiming, epoch, took_ms } = result;
     const refused = Object.values(result.refused).reduce((sum, n) => sum + n, 0);
     const { fence } = result;
-    const status = { why, entries: committed, refused, epoch, took_ms, fence, nudged: null };
+    const status = { why, entries: committed + claiming, refused, epoch, took_ms, fence, nudged: null };
     this.done = { at: performance.now(), status };
     if (result.yielded_to !== null)
       log.warn({ why, ...result }, 'commit: a peer has taken over by a stronger claim');

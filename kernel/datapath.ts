@@ -299,6 +299,11 @@ export class Datapath {
     this.#setTunable('standbyMs', Math.min(Math.ceil(ms), 0xffffffff));
   }
 
+  /** This node takes over now: what it has seen of flows while others owned them is out of date. */
+  takenOver(): void {
+    this.#tunables.setBigUint64(TunablesOffset.takenNs, process.hrtime.bigint(), true);
+  }
+
   /** Seconds per state; those not named get their default. */
   setTimeouts(timeouts: Partial<Record<TimeoutName, number>>): void {
     for (const [name, index] of Object.entries(Timeout) as [TimeoutName, number][]) {
@@ -390,7 +395,7 @@ export class Datapath {
   }
 
   /** Be the one consumer of the table's events. */
-  watch(onEvents: EventHandler): { close(): void } {
+  watch(onEvents: EventHandler): EventRing {
     return new EventRing(this.#pins.map('events'), () => this.counter('events_lost'), onEvents);
   }
 

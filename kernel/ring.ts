@@ -20,6 +20,8 @@ const HEADER = 8;
 const STEP = Math.ceil((HEADER + EVENT_SIZE) / 8) * 8;
 /** Events handed over in one go; more wait for the next turn of the event loop. */
 const BATCH = 4096;
+/** More than a ring of any size that is made holds. */
+const DRAIN_ROUNDS_MAX = 64;
 const LOSS_CHECK_MS = 1000;
 
 /**
@@ -73,8 +75,8 @@ export class EventRing {
    * Nothing is lost while there is room, and the room only shrinks until we read: how much was lost has to be
    * asked only when the ring is found full. (A system call, and not for each handful of events.)
    */
-  #read(ask: boolean): void {
-    if (this.#closed) return;
+  #read(ask: boolean): number {
+    if (this.#closed) return 0;
     // before the end is looked up: what is lost later is told later
     const total = ask || this.#wasFull ? this.#lostTotal() : this.#lostReported;
     let position = Number(Atomics.load(this.#consumer, 0));
@@ -97,6 +99,12 @@ export class EventRing {
     this.#wasFull = full || (this.#wasFull && position < end);
     if (this.#wasFull && position >= end) setImmediate(() => this.#read(true));
     if (count || lost) this.#onEvents(this.#batch.subarray(0, count * EVENT_SIZE), count, lost);
+    return count;
+  }
+
+  /** All that stands in the ring now is told before this returns. */
+  drain(): void {
+    for (let rounds = 0; rounds < DRAIN_ROUNDS_MAX && this.#read(false) > 0; rounds++);
   }
 
   close(): void {

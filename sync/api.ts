@@ -304,6 +304,12 @@ export interface SyncEngine {
    * @param timeoutMs above 0: what remains to each, whatever its owner has said of it
    */
   plan(node?: number, timeoutMs?: number): Generator<Uint8Array, void, void>;
+  /**
+   * Of a chunk of the kernel's table (n × 152 bytes, as Table.dump() gives it): what it holds for nodes that are
+   * not there, and that no cache knows. To be inserted where it stands, and handed to `committed`. For a node
+   * that has taken over, and was started anew since.
+   */
+  orphans(records: Uint8Array): Uint8Array;
   /** Results as Table.insert gives them (enum splice_op_result). Returns how many are ours now. */
   committed(records: Uint8Array, results: Uint32Array): number;
 

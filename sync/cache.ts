@@ -136,6 +136,11 @@ export class Cache {
 
   remove(slot: number): void {
     this.#watch?.leaves(slot);
+    this.removeEnded(slot);
+  }
+
+  /** The same for one of which the kernel itself has said that it has ended. */
+  removeEnded(slot: number): void {
     this.release();
     this.#store.free(slot);
   }

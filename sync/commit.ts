@@ -3,13 +3,14 @@
  * own from then on. The plan says what to insert, `committed` is told what became of it; in between, a
  * stronger claim or an end may have been heard, and decides.
  */
-import { RECORD_SIZE, RecordOffset, Result, State } from '../kernel/record/layout.js';
+import { Flag, RECORD_SIZE, RecordOffset, Result, State } from '../kernel/record/layout.js';
 import { type Cache, CHUNK_RECORDS, RECORD_WORDS } from './cache.js';
 import { counts } from './counts.js';
 import { Identity } from './identity.js';
 import type { Outbox } from './outbox.js';
 import type { Ownership } from './ownership.js';
 import { Mark, type Store } from './store.js';
+import { stronger } from './tombstones.js';
 
 /** An entry whose time is up on paper gets so long to prove itself: its owner saw packets we did not. */
 const COMMIT_FLOOR_MS = 60_000;
@@ -50,6 +51,7 @@ export class Commit {
   #untold = false;
   readonly counts = counts(
     'committed', // taken over from a peer
+    'commit_absent', // ... not, since the kernel does not hold it, as it was thought to
     'commit_exists', // ... not, since the kernel holds the same or a stronger claim
     'commit_tuple_taken', // ... not, since a stronger splice has the addresses
     'commit_table_full',
@@ -64,14 +66,26 @@ export class Commit {
     this.#ownership = ownership;
   }
 
-  /** What a commit would insert: chunks of n × 152 bytes. `timeoutMs` above 0: their remaining time. */
-  *plan(caches: Iterable<Cache>, timeoutMs: number): Generator<Uint8Array, void, void> {
-    let epoch = 0;
+  /**
+   * What a commit would insert: chunks of n × 152 bytes. `timeoutMs` above 0: their remaining time. What there
+   * is to be taken over is this node's, as far as ends are concerned, from this call on.
+   */
+  plan(caches: Iterable<Cache>, timeoutMs: number): Generator<Uint8Array, void, void> {
+    const all = [...caches];
+    if (all.some((cache) => cache.size > 0)) this.#begin();
+    return this.#chunks(all, timeoutMs);
+  }
+
+  #begin(): number {
+    this.#ownership.taken = this.#host.epoch();
+    return this.#ownership.taken;
+  }
+
+  *#chunks(caches: readonly Cache[], timeoutMs: number): Generator<Uint8Array, void, void> {
+    let epoch = caches.some((cache) => cache.size > 0) ? this.#ownership.taken : 0;
     for (const cache of caches) {
       for (let slot = 0; slot < cache.top; ) {
-        if (epoch === 0 && cache.size > 0) {
-          epoch = this.#host.epoch();
-        }
+        if (epoch === 0 && cache.size > 0) epoch = this.#begin();
         const planned = this.#spare.pop() ?? new Planned();
         const { chunk, words, view, slots } = planned;
         const now = this.#store.now();
@@ -90,6 +104,40 @@ export class Commit {
         yield chunk.subarray(0, count * RECORD_SIZE);
       }
     }
+  }
+
+  /**
+   * Of a chunk of the kernel's table: what it holds for owners that are gone, and that no cache knows, as this
+   * node's own. They are asked at once whether they live, since nobody knows how long they have been idle.
+   */
+  orphans(records: Uint8Array): Uint8Array {
+    const found = records.slice();
+    const view = new DataView(found.buffer);
+    let count = 0;
+    for (let at = 0; at + RECORD_SIZE <= records.length; at += RECORD_SIZE) {
+      const to = count * RECORD_SIZE;
+      if (count > 0 || at > 0) found.copyWithin(to, at, at + RECORD_SIZE);
+      if (this.#isOrphan(found, view, to)) count++;
+    }
+    return found.subarray(0, count * RECORD_SIZE);
+  }
+
+  #isOrphan(found: Uint8Array, view: DataView, at: number): boolean {
+    const flags = view.getUint16(at + RecordOffset.flags, true);
+    if (!(flags & Flag.STANDBY) || finished(found, at)) return false;
+    const key = this.#key.load(view, at);
+    const { node } = this.#host;
+    if (this.#store.find(key) >= 0) return false;
+    const owner = view.getUint32(at + RecordOffset.owner, true);
+    const epoch = view.getUint32(at + RecordOffset.epoch, true);
+    if (owner !== node && this.#host.live(owner)) return false;
+    if (!stronger(this.#ownership.taken, node, epoch, owner)) this.#begin();
+    const { taken } = this.#ownership;
+    if (this.#ownership.tombstones.covers(key, taken, node)) return false;
+    view.setUint16(at + RecordOffset.flags, flags & ~Flag.STANDBY, true);
+    view.setUint32(at + RecordOffset.remainingMs, COMMIT_FLOOR_MS, true);
+    this.#claim(view, at, taken);
+    return true;
   }
 
   /** What became of a chunk of the plan. Returns how many are ours now. */
@@ -114,7 +162,8 @@ export class Commit {
         }
         if (this.#taken(slot, key, view, at, now, room > 0)) room--;
         ours++;
-      } else if (result === Result.EXISTS) this.counts.commit_exists++;
+      } else if (result === Result.NOT_FOUND) this.counts.commit_absent++;
+      else if (result === Result.EXISTS) this.counts.commit_exists++;
       else if (result === Result.TUPLE_TAKEN) this.counts.commit_tuple_taken++;
       else if (result === Result.TABLE_FULL) this.counts.commit_table_full++;
       else this.counts.commit_invalid++;
@@ -160,11 +209,15 @@ export class Commit {
       }
       view.setUint32(at + RecordOffset.remainingMs, COMMIT_FLOOR_MS, true);
     }
+    this.#claim(view, at, epoch);
+    return true;
+  }
+
+  #claim(view: DataView, at: number, epoch: number): void {
     view.setUint32(at + RecordOffset.owner, this.#host.node, true);
     view.setUint32(at + RecordOffset.epoch, epoch, true);
     const generation = view.getUint32(at + RecordOffset.generation, true);
     view.setUint32(at + RecordOffset.generation, generation + 1, true);
-    return true;
   }
 
   /**
@@ -198,6 +251,13 @@ export class Commit {
     this.#store.internal.setMark(taken, Mark.UNSAID, true);
     return false;
   }
+}
+
+/** Closed in both directions, or torn down. */
+function finished(bytes: Uint8Array, at: number): boolean {
+  const state = at + RecordOffset.state;
+  const both = (wanted: number): boolean => bytes[state] === wanted && bytes[state + 1] === wanted;
+  return both(State.TIMEWAIT) || both(State.CLOSE);
 }
 
 function closing(bytes: Uint8Array, at: number): boolean {

@@ -365,6 +365,10 @@ export class Sync implements SyncEngine {
     return this.#commit.plan(cache ? [cache] : [], timeoutMs);
   }
 
+  orphans(records: Uint8Array): Uint8Array {
+    return this.#commit.orphans(records);
+  }
+
   committed(records: Uint8Array, results: Uint32Array): number {
     const ours = this.#commit.committed(records, results);
     this.#settle();

@@ -52,6 +52,8 @@ export class Ownership {
   readonly #key = new Identity();
   #epoch = 0;
   #resyncing = false;
+  /** Epoch of the last takeover here: what weaker claims hold is this node's, as soon as it gets to it. */
+  taken = 0;
   /** Epoch of the strongest claim that this node has said. */
   #claimed = 0;
   /** Records that this kernel has to give up, gathered during one call. */
@@ -65,6 +67,7 @@ export class Ownership {
     'local_unfinished', // ... that cannot live on another node yet
     'local_unknown', // ... that ended without ever having been announced
     'local_beaten', // ... that belong to another node by now
+    'local_held_ended', // splices of peers that ended here after a takeover, before they were claimed
   );
 
   constructor(host: OwnershipHost, store: Store) {
@@ -164,7 +167,9 @@ export class Ownership {
       const type = view.getUint32(at + EventOffset.type, true);
       const record = at + EventOffset.record;
       if (view.getUint32(record + RecordOffset.owner, true) !== this.#host.node) {
-        this.counts.local_foreign++;
+        if (type !== EventType.DESTROY || !this.#endedHeld(view, record)) {
+          this.counts.local_foreign++;
+        }
       } else if (type === EventType.DESTROY) {
         this.#ended(view, record);
       } else {
@@ -368,6 +373,22 @@ export class Ownership {
     if (slot >= 0) this.#withdraw(slot, key);
     else if (this.#host.uncached) this.#withdrawUncached(key, view, at);
     else this.counts.local_unknown++;
+  }
+
+  /**
+   * A splice that the kernel held for a peer has ended here. Since this node has taken over, its claim on it is
+   * the stronger one, and it ends under that. False: it is another node's to say.
+   */
+  #endedHeld(view: DataView, at: number): boolean {
+    const { node, outbox } = this.#host;
+    const key = this.#key.load(view, at);
+    const slot = this.#store.find(key);
+    if (slot < 0 || this.internal.holds(slot) || !this.beats(this.taken, node, slot)) return false;
+    this.counts.local_held_ended++;
+    this.tombstones.add(key, this.taken, node);
+    this.#store.cacheOf(slot)?.removeEnded(slot);
+    outbox.gone(key, this.tombstones.endOf(key));
+    return true;
   }
 
   #withdrawUncached(key: Identity, view: DataView, at: number): void {

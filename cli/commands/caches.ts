@@ -20,7 +20,15 @@ export class Commit extends Splicectl {
     const { flags } = await this.parse(Commit);
     const here = flags['if-here'] ? ({ here: 'yes' } as const) : {};
     const args = flags.node === undefined ? here : { ...here, node: flags.node };
-    const { committed, refused, epoch, took_ms } = await this.ask(flags, 'commit', args);
+    const result = await this.ask(flags, 'commit', args);
+    const { committed, claiming, refused, epoch, took_ms } = result;
+    if (claiming > 0) {
+      const held = counted(claiming, 'splice');
+      await writeLine(
+        `taken over in ${span(took_ms)}, epoch ${epoch}: ${held} translated, and claimed in the background`,
+      );
+      return;
+    }
     const rest = Object.entries(refused).map(([reason, n]) => `, ${n} ${reason}`);
     const what = counted(committed, 'splice');
     await writeLine(`${what} committed in ${span(took_ms)}, epoch ${epoch}${rest.join('')}`);

@@ -32,6 +32,8 @@ export type None = Record<string, never>;
 /** What a commit made of the external cache. Records that the kernel refused are told by reason. */
 export interface CommitResult {
   readonly committed: number;
+  /** Hot standby: translated already, and to become this node's own in the background; else 0. */
+  readonly claiming: number;
   readonly refused: Readonly<Record<string, number>>;
   readonly epoch: number;
   readonly took_ms: number;
@@ -188,6 +190,12 @@ export interface HandoverResult {
   };
 }
 
+/** Hot standby: entries that a takeover leaves to be made this node's own in the background. */
+export interface ClaimsStatus {
+  readonly total: number;
+  readonly left: number;
+}
+
 /** One of the links between the nodes, as this node sends by it. */
 export interface PathStatus {
   readonly name: string;
@@ -262,6 +270,8 @@ export interface StatusResult {
     /** Configured, and tried again whenever an interface comes. */
     readonly unserved: readonly { readonly name: string; readonly why: string }[];
   };
+  /** null: none are under way. */
+  readonly claims: ClaimsStatus | null;
   /** Entries of the kernel, and how many of them are held for other owners (standby). */
   readonly table: { readonly live: number; readonly held: number; readonly size: number };
   /** A limit of 0: it is not kept (DisableInternalCache). */

@@ -247,6 +247,8 @@ static __always_inline int handle_rst(struct __sk_buff *skb, struct packet *p,
 static __always_inline int handle_active(struct __sk_buff *skb, struct packet *p,
 					 struct splice_entry *e, __u32 leg, control_t c)
 {
+	if (seen_long_ago(e, c))
+		begin_anew(e);
 	if (p->hops <= 1) {
 		COUNT_DROP(DROP_TTL, e->record.id);
 		return p->piece == PIECE_WHOLE ? answer_error(skb, p, ICMP_TTL, 0) : TC_ACT_SHOT;

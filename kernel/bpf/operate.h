@@ -185,11 +185,12 @@ static __always_inline void stamp_known(struct splice_entry *e, const struct spl
 
 	if (!t || control_torn(next))
 		return;
-	if (idle >= t->timeout_ms[SPLICE_TIMEOUT_PROBE])
-		e->live.unproven = 1;	/* what was seen here says nothing any more */
-	if (r->idle_ms < idle) {
+	if (idle >= t->timeout_ms[SPLICE_TIMEOUT_PROBE] || seen_long_ago(e, c))
+		e->live.unproven = 1;
+	if (r->idle_ms < idle) {	/* elsewhere the flow has gone on */
 		idle = r->idle_ms;
 		e->live.last_seen_ns = now - idle * NS_PER_MS;
+		forget_seen(e);
 	}
 	if (control_standby(c) && e->live.shortened && !control_finished(next))
 		return;	/* a SYN has asked for its addresses */
@@ -211,15 +212,6 @@ static __always_inline void count_known(control_t c, control_t next)
 }
 
 /*
- * Once it has changed hands, a splice goes on by another node. What its ends sent and acknowledged before
- * says nothing any more: measured by that, whatever comes when it is back would be far outside the window.
- */
-static __always_inline void forget_seen(struct splice_entry *e)
-{
-	e->live.seen[0] = e->live.seen[1] = 0;
-}
-
-/*
  * Somebody with the stronger claim says something newer of a splice that is in the table; or it becomes this
  * node's own, or another one's. It is not missing for a moment.
  */
@@ -237,7 +229,7 @@ static __noinline __u32 update_known(struct splice_entry *e, const struct splice
 		if (control_finished(c) != control_finished(next))
 			count_service(e, control_finished(next) ? -1 : 1);
 		e->live.changed = 1;
-		if (control_standby(c) != control_standby(next))
+		if (!control_standby(c) && control_standby(next))
 			forget_seen(e);
 		stamp_known(e, r, c);
 		inserted(e, r, events);

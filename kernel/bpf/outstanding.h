@@ -35,6 +35,8 @@ static __always_inline bool may_stall(struct splice_entry *e, control_t c)
 
 	if (control_finished(c))
 		return false;
+	if (seen_long_ago(e, c))
+		return true;
 	return (!e->live.bytes[0] && (!known || is_outstanding(e, 0))) ||
 	       (!e->live.bytes[1] && (!known || is_outstanding(e, 1)));
 }

@@ -14,6 +14,34 @@ static __always_inline __u32 receiver_next(struct splice_entry *e, __u32 directi
 }
 
 /*
+ * Once it has changed hands, a splice goes on by another node. What its ends sent and acknowledged before
+ * says nothing any more: measured by that, whatever comes when it is back would be far outside the window.
+ */
+static __always_inline void forget_seen(struct splice_entry *e)
+{
+	e->live.seen[0] = e->live.seen[1] = 0;
+}
+
+/* What was seen of an entry was seen before this node took over, while another one owned it. */
+static __always_inline bool seen_long_ago(struct splice_entry *e, control_t c)
+{
+	struct splice_tunables *t;
+
+	if (!control_standby(c) && !e->live.unproven)
+		return false;
+	t = get_tunables();
+	return t && t->taken_ns && (__s64)(e->live.last_seen_ns - t->taken_ns) < 0;
+}
+
+/* The first packet since a takeover: it teaches the numbers, and packets are counted from it on. */
+static __always_inline void begin_anew(struct splice_entry *e)
+{
+	forget_seen(e);
+	for (__u32 d = 0; d < 2; d++)
+		e->live.packets[d] = e->live.bytes[d] = 0;
+}
+
+/*
  * The receiver has been heard since this node owns the entry. (What was advertised by a peer's
  * kernel is not replicated; after a takeover the first packets teach it again.)
  */

@@ -159,7 +159,7 @@ export const SnapshotOffset = {
 } as const;
 
 /** struct splice_tunables: size and offsets in bytes. */
-export const TUNABLES_SIZE = 112;
+export const TUNABLES_SIZE = 120;
 export const TunablesOffset = {
   incarnation: 0,
   nextId: 8,
@@ -177,6 +177,7 @@ export const TunablesOffset = {
   deferMs: 96,
   standbyMs: 100,
   answerUntilNs: 104,
+  takenNs: 112,
 } as const;
 
 /** struct splice_tuple: size and offsets in bytes. */

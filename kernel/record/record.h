@@ -279,6 +279,8 @@ struct splice_tunables {
 	__u32 standby_ms;	/* a live standby entry goes after so long without a packet; 0: never */
 	__u64 answer_until_ns;	/* ktime until which this node answers for, and sends from, the virtual
 				 * addresses; 0: always, 1: not at all */
+	__u64 taken_ns;		/* ktime at which this node took over last: what was seen before, of what it did
+				 * not own then, is out of date */
 };
 
 enum splice_counter {

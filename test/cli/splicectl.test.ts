@@ -75,6 +75,7 @@ const STATUS: StatusResult = {
   draining: false,
   guard: { state: 'off', remaining_ms: 0, held: 17, addresses: ['192.0.2.100'] },
   interfaces: { served: ['eth0', 'eth1'], unserved: [] },
+  claims: null,
   table: { live: 1204, held: 0, size: 131072 },
   internal: { entries: 1204, limit: 1048576 },
   external: { entries: 0, limit: 1048576 },

@@ -265,6 +265,38 @@ real('its owner, or a commit, takes it out of that', () => {
   assert.ok(held.only().remainingMs > 60_000);
 });
 
+for (const when of ['before', 'after'] as const) {
+  real(`numbers from before another node had it are forgotten, ${when} the claim`, () => {
+    held.put(held.own());
+    golden.step(DATA);
+    golden.step(BACK);
+    demote(lost());
+    golden.step(DATA);
+    datapath.takenOver();
+    const back = held.claim((r) => {
+      r.epoch = 5;
+    });
+    if (when === 'after') held.put(back);
+    golden.step({
+      title: 'a FIN, 50 MB later',
+      in: 'client > virtual FA seq 50001000 ack 907000 win 512 ttl 64',
+      out: 'proxy > server  FA seq 50051000 ack   7000 win 256 ttl 63',
+      states: ['SPLICED', 'FIN_RELAYED'],
+    });
+    assert.equal(held.entry().packets, [1, 0], 'counted from the takeover on');
+    golden.step({
+      title: 'its acknowledgement',
+      in: 'server  > proxy  A seq   7000 ack 50051001 win 80 ttl 64',
+      out: 'virtual > client A seq 907000 ack 50001001 win 10 ttl 63',
+      states: ['SPLICED', 'SHUTDOWN'],
+    });
+    if (when === 'before') held.put(back);
+    assert.is(states(held.only()), 'SPLICED SHUTDOWN');
+    assert.not(isHeld(held.only()));
+    assert.equal([...table.unproven(0)], [], 'it has shown that it lives');
+  });
+}
+
 real("only what is this node's under a weaker claim is given up", () => {
   assert.is(demote(lost()), Result.NOT_FOUND);
   held.put(held.own((r) => (r.epoch = 5)));

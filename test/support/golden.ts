@@ -113,7 +113,7 @@ export type GoldenCase = { title: string; entry?: GoldenEntry } & (
 
 /** A datapath of its own on two interfaces, in the namespaces of the calling process. */
 export class Golden {
-  static async open(): Promise<Golden> {
+  static async open(tableSize = TABLE_SIZE): Promise<Golden> {
     for (const [name, address, end] of [
       ['front', '10.1.0.100/24', '10.1.0.2'],
       ['back', '10.2.0.100/24', '10.2.0.11'],
@@ -135,7 +135,7 @@ export class Golden {
       cgroup,
       interfaces: INTERFACES,
       node: 1,
-      tableSize: TABLE_SIZE,
+      tableSize,
     };
     const datapath = await Datapath.open(options);
     return new Golden(datapath, [new Tap('front-far'), new Tap('back-far')]);
