@@ -28,6 +28,7 @@ const SETTLE_MS_MAX = 15_000;
 /** The peer's commit of a full table on a busy machine. */
 const SPLICES_MS_MAX = 20_000;
 const LET_GO_MS_MAX = 10_000;
+const TROUBLE_MS = 200;
 /** VRRP's interval may be long: a few of them. */
 const ADDRESSES_MS_MAX = 15_000;
 const LOOK_MS = 5;
@@ -193,7 +194,9 @@ export class Handover {
     const { track, watch, ownership } = this.parts;
     track.write('handover');
     const trouble = await this.command('give', peer);
-    const gone = await within(LET_GO_MS_MAX, () => watch.here.length === 0);
+    // a command that has failed may have done its work all the same
+    const patience = trouble === undefined ? LET_GO_MS_MAX : TROUBLE_MS;
+    const gone = await within(patience, () => watch.here.length === 0);
     if (!gone) {
       throw new DaemonError(
         'NO_PEER',

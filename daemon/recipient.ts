@@ -11,6 +11,8 @@ import type { AddressWatch } from './watch.js';
 
 /** A little less than the other side waits: it shall hear why. */
 const ADDRESSES_MS_MAX = 12_000;
+/** A command that has failed may have done its work all the same. */
+const TROUBLE_MS = 500;
 const LOOK_MS = 2;
 
 export interface RecipientParts {
@@ -56,8 +58,9 @@ export class Recipient {
   private async addresses(peer: PeerInfo): Promise<OfferTaken> {
     const { watch, failover, log, ownership, sync } = this.parts;
     const { virtualAddresses } = failover();
-    await handoverCommand(failover(), 'take', peer.name, log);
-    const deadline = performance.now() + ADDRESSES_MS_MAX;
+    const trouble = await handoverCommand(failover(), 'take', peer.name, log);
+    const patience = trouble === undefined ? ADDRESSES_MS_MAX : TROUBLE_MS;
+    const deadline = performance.now() + patience;
     while (virtualAddresses.length > 0 && watch.here.length === 0) {
       if (this.parts.stopping()) return { outcome: 'refused', why: 'busy' };
       if (performance.now() > deadline) return { outcome: 'refused', why: 'failed' };
