@@ -11,6 +11,8 @@ import { socketsOn } from './sockets.js';
 export const NAMES_MAX = 100;
 const VERIFY_MS_MAX = 15_000;
 
+const NO_DIFFERENCE: readonly string[] = ['equal', 'unsure', 'uncached', 'version'];
+
 const STATES = Object.fromEntries(
   Object.entries(State).map(([name, value]) => [value, name as StateName]),
 );
@@ -131,7 +133,8 @@ function problems({ peers, verified, addresses }: Omit<SurveyReport, 'problems'>
   }
   for (const { name } of live) {
     const outcome = verified.find((one) => one.name === name)?.outcome;
-    if (outcome === 'equal' || outcome === 'uncached' || outcome === 'version') continue;
+    // what only could not be told, since it was changing, is no difference
+    if (outcome !== undefined && NO_DIFFERENCE.includes(outcome)) continue;
     found.push(
       outcome === 'differs' || outcome === 'full'
         ? `${name} holds something else than this node owns: splicectl verify --repair`

@@ -149,7 +149,15 @@ export class Takeover {
     const { committed, claiming, epoch, took_ms } = result;
     const refused = Object.values(result.refused).reduce((sum, n) => sum + n, 0);
     const { fence } = result;
-    const status = { why, entries: committed + claiming, refused, epoch, took_ms, fence, nudged: null };
+    const status = {
+      why,
+      entries: committed + claiming,
+      refused,
+      epoch,
+      took_ms,
+      fence,
+      nudged: null,
+    };
     this.done = { at: performance.now(), status };
     if (result.yielded_to !== null)
       log.warn({ why, ...result }, 'commit: a peer has taken over by a stronger claim');
