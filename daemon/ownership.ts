@@ -15,8 +15,8 @@ import type { Standby } from './standby.js';
 import type { Takeover } from './takeover.js';
 
 /**
- * After a peer of an older version has taken flows from the node that has the address: VRRP settles such
- * things sooner. Those that say what they stand for need no such time, see sync/fence.ts.
+ * After a peer has taken flows from the node that has the address: VRRP settles such things sooner, and so
+ * does a peer that stands for the addresses, see sync/fence.ts.
  */
 const RECLAIM_MS = 300;
 const RECLAIM_MS_MAX = 10_000;
@@ -87,6 +87,11 @@ export class Ownership {
   /** A peer has taken over, and this node has an address for which it does not answer since. */
   get hasYielded(): boolean {
     return this.parts.sync.fence().yieldedTo !== undefined;
+  }
+
+  /** A peer answers for the addresses, as it says. */
+  private get somebodyStands(): boolean {
+    return this.parts.sync.peers().some(({ alive, place }) => alive && place?.stands);
   }
 
   /** The role, or where the addresses are, may have changed. */
@@ -188,9 +193,7 @@ export class Ownership {
     this.gaveAt = performance.now();
     if (on) return;
     if (this.currentRole !== 'primary') this.ageSoon();
-    const { sync } = this.parts;
-    const somebody = sync.peers().some(({ alive, place }) => alive && place?.stands);
-    if (this.hasYielded && this.holds && !somebody) this.unclaimed();
+    if (this.hasYielded && this.holds && !this.somebodyStands) this.unclaimed();
   }
 
   /** Resolves when no takeover is under way. */
@@ -234,14 +237,15 @@ export class Ownership {
   }
 
   /**
-   * A peer has taken flows of a primary, and some peer is of a version that does not say what it
-   * stands for. Where this node has the address, two nodes thought themselves
+   * A peer has taken flows of a primary. Where this node has the address, two nodes thought themselves
    * active, for a moment as a rule (a few advertisements lost). The one that still has the address
    * when that is over takes the flows back; until then none of them may be reset.
+   *
+   * Who has lost the address and says so may have claims from the time when the nodes did not hear each
+   * other, which nobody heard of before. Who stands for the addresses asks this node to yield instead.
    */
   private contested(): void {
-    const { log, holdsAddress, sync } = this.parts;
-    if (sync.peers().every(({ alive, place }) => !alive || place !== undefined)) return;
+    const { log, holdsAddress } = this.parts;
     const now = performance.now();
     if (now - this.contestedAt > PEACE_MS) this.reclaimMs = RECLAIM_MS;
     this.contestedAt = now;
@@ -249,7 +253,8 @@ export class Ownership {
       log.warn('a peer has taken over flows of this node, which was told that it is primary');
       return;
     }
-    if (this.parts.guard.status.state !== 'armed') {
+    const unsaid = this.parts.sync.peers().some(({ alive, place }) => alive && !place);
+    if (unsaid && this.parts.guard.status.state !== 'armed') {
       log.warn('a peer has taken over flows of this node, which has the address: is it on both?');
       this.parts.guard.arm();
     }
@@ -259,6 +264,7 @@ export class Ownership {
 
   private async takeBack(): Promise<void> {
     if (this.currentRole !== 'primary' || !this.parts.holdsAddress()) return;
+    if (this.hasYielded || this.somebodyStands) return;
     this.reclaimMs = Math.min(2 * this.reclaimMs, RECLAIM_MS_MAX);
     this.counters.reclaims++;
     this.parts.log.warn('the address is still here: taking the flows back');
