@@ -42,7 +42,8 @@ export class Load {
     const { lab, network } = pair;
     const spawn = (end: string) => (argv: string[]) =>
       lab.spawn(network.node(end), ['nice', '-n', '-10', ...argv], { stdio: 'pipe' });
-    const processes = Math.min(SERVER_ENDPOINTS.length, Math.ceil(flows / FLOWS_PER_PROCESS));
+    // A server address for each, so that all have the same share.
+    const processes = flows > FLOWS_PER_PROCESS ? SERVER_ENDPOINTS.length : 1;
     const servers = await Flows.serve(
       spawn('servers'),
       programs.flows,

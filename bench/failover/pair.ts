@@ -8,10 +8,10 @@ import { type Managed, type ManagerName, managerText, startManager } from './man
 import { Network, other } from './network.js';
 
 /** Seconds until a node is there, and until it holds all that the other one has. */
-const UP_S = 30;
-const SYNC_S = 120;
+const UP_S = 90;
+const SYNC_S = 180;
 /** The slowest manager waits for three advertisements of a second before it takes an address. */
-const ADDRESS_S = 30;
+const ADDRESS_S = 60;
 const LOOK_MS = 50;
 
 export abstract class Pair {
