@@ -194,7 +194,7 @@ function refused({ status, out, err }: Outcome, expected: number, message: strin
 
 refusals('of the command line: status 2', async ({ at }) => {
   const wrong: readonly [string[], string][] = [
-    [['rehearse'], '"rehearse" is no command of splicectl: expected one of status, dump'],
+    [['frobnicate'], '"frobnicate" is no command of splicectl: expected one of status, dump'],
     [['dump', 'all'], 'Expected all to be one of: internal, external, kernel'],
     [['-i', '-x', '--json'], 'cannot also be provided'],
     [['-k', '--now'], 'Nonexistent flag: --now'],
