@@ -23,8 +23,8 @@ import { sleep } from './until.js';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url)).replace(/\/$/, '');
 const MEMORY_MIB = 1024;
-const BOOT_MS = 180_000;
-const ANSWER_MS = 300_000;
+const BOOT_MS = 600_000;
+const ANSWER_MS = 600_000;
 const PORTS: Record<BalancerName, string> = { 'lb-a': '20000 39999', 'lb-b': '40000 59999' };
 
 export class Machine {

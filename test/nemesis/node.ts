@@ -24,6 +24,8 @@ const MARKS: Record<Program, RegExp> = {
 };
 /** Until then it has become the program that it is to be. */
 const STARTS_WITHIN_MS = 3000;
+/** On a machine with much to do. */
+const START_S = 120;
 /** The disk of a node, which its log and its track file are on. */
 const DISK_BYTES = 16 << 20;
 /** Splices: a little more than run as a rule, so that a burst of connections fills the table. */
@@ -80,14 +82,14 @@ export class Node {
   async answers(): Promise<void> {
     await until(
       `spliced on ${this.name}`,
-      30,
+      START_S,
       async () => !this.alive || (await this.balancer.status()) !== undefined,
     );
   }
 
   /** switchd listens, or the node is gone again. */
   async serves(): Promise<void> {
-    await until(`switchd on ${this.name}`, 30, () => !this.alive || this.balancer.serves());
+    await until(`switchd on ${this.name}`, START_S, () => !this.alive || this.balancer.serves());
   }
 
   runs(program: Program): boolean {

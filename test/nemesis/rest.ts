@@ -67,6 +67,10 @@ export async function atRest(bed: Bed): Promise<Rest> {
     client: resetsAt(bed, 'client'),
     servers: WEB_SERVERS.reduce((sum, web) => sum + resetsAt(bed, web), 0),
   };
+  const lost = bed.traffic.losses.length;
+  if (resets.client > lost) {
+    wrong.push(`${resets.client} connections of the client were reset, and only ${lost} were lost`);
+  }
   return { wrong, counters, resets };
 }
 

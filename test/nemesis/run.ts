@@ -9,7 +9,7 @@ import { atRest, type Rest } from './rest.js';
 import { type Step, stepText } from './schedule.js';
 import type { Totals } from './traffic.js';
 import { sleep } from './until.js';
-import type { History } from './watch.js';
+import { flowKey, type History } from './watch.js';
 
 export interface RunOptions {
   readonly steps: readonly Step[];
@@ -77,8 +77,8 @@ function judged(
   const { watch, moments, troubles, traffic } = bed;
   const explained: Record<string, number> = {};
   const unexplained: string[] = [];
-  for (const { here, group, lost, begun, at, made, received, sent } of traffic.losses) {
-    const key = `${here?.address}:${here?.port}`;
+  for (const { here, to, group, lost, begun, at, made, received, sent } of traffic.losses) {
+    const key = flowKey(here?.address ?? '', here?.port ?? 0, to?.port ?? 0);
     const history = watch.flows.get(key);
     const loss = { key, what: group, error: lost, began: begun, ended: at };
     const why = explain(loss, { flows: watch.flows, moments, troubles });

@@ -13,6 +13,7 @@ import { monotonicMs } from '../support/clock.js';
 import { MACHINES, Machine } from './machine.js';
 import { Traffic } from './traffic.js';
 import { sleep, until } from './until.js';
+import { flowKey } from './watch.js';
 
 /** So much longer one of them runs, at least. */
 const APART_MS = 30_000;
@@ -22,6 +23,7 @@ const NEEDS = ['qemu-system-x86_64=qemu-system-x86', 'busybox=busybox-static', '
 
 interface Row {
   client: { address: string; port: number };
+  virtual: { port: number };
   idle_ms: number;
   timeout_s: number;
   owner: string;
@@ -33,7 +35,7 @@ function rowsOf(text: string): Map<string, Row> {
   return new Map(
     rows.map((line) => {
       const row = JSON.parse(line) as Row;
-      return [`${row.client.address}:${row.client.port}`, row];
+      return [flowKey(row.client.address, row.client.port, row.virtual.port), row];
     }),
   );
 }
@@ -50,12 +52,11 @@ export async function twoKernels(lab: Lab, o: { flows: number; say: (text: strin
   const traffic = new Traffic(lab);
   await traffic.start();
   const [a, b] = [new Machine(lab, 'lb-a'), new Machine(lab, 'lb-b')];
-  await a.boot(kernel, '2031-03-01T00:00:00');
-  say('lb-a is up, in the year 2031');
+  const first = a.boot(kernel, '2031-03-01T00:00:00');
   await sleep(APART_MS);
-  await b.boot(kernel, '2019-11-05T12:00:00');
+  await Promise.all([first, b.boot(kernel, '2019-11-05T12:00:00')]);
   const [uptimeA, uptimeB] = [await uptime(a), await uptime(b)];
-  say(`lb-b is up, in the year 2019, ${Math.round(uptimeA - uptimeB)} s later`);
+  say(`lb-a is up, in 2031, and lb-b, in 2019, ${Math.round(uptimeA - uptimeB)} s after it`);
   await a.addresses(true);
   await traffic.begin({ flows: o.flows, rate: 0 });
   await held(b, traffic, 'external');
@@ -105,11 +106,15 @@ async function uptime(machine: Machine): Promise<number> {
 
 /** Waits until the machine has all flows that are open in this cache. */
 async function held(machine: Machine, traffic: Traffic, where: 'internal' | 'external') {
+  let found = 0;
   await until(`all flows in the ${where} cache of ${machine.name}`, 120, async () => {
     const { open, begun } = await traffic.totals();
     check('no flow is lost', open === begun);
-    const rows = rowsOf(await machine.splicectl('dump', where, '--json'));
-    return rows.size === open;
+    found = rowsOf(await machine.splicectl('dump', where, '--json')).size;
+    return found === open;
+  }).catch(async (error: Error) => {
+    const status = await machine.splicectl('status');
+    throw new LabError('NOT_READY', `${error.message}, but ${found} are:\n${status}`);
   });
 }
 

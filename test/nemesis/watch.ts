@@ -16,8 +16,12 @@ const LOOK_EVERY_MS = 200;
 /** A daemon that is stopped does not answer: what it held it still holds. */
 const ANSWER_MS_MAX = 400;
 
-/** A flow by its client's end, `10.1.0.10:40001` or `fd00:1::10:40001`. */
+/** A flow by its client's end and where it goes: one port may be used towards several. */
 export type FlowKey = string;
+
+export function flowKey(client: string, port: number, toPort: number): FlowKey {
+  return `${client}:${port} to ${toPort}`;
+}
 
 /** Something that was so from one look to another. */
 export interface Span {
@@ -159,8 +163,8 @@ export class Watch {
       const copies = new Set<FlowKey>();
       const records = (bytes: Uint8Array) => {
         for (let at = 0; at < bytes.length; at += RECORD_SIZE) {
-          const { source, sourcePort } = new RecordView(bytes, at).tuple(0);
-          copies.add(`${source}:${sourcePort}`);
+          const { source, sourcePort, destinationPort } = new RecordView(bytes, at).tuple(0);
+          copies.add(flowKey(source, sourcePort, destinationPort));
         }
       };
       await call(node.balancer.socket, 'dump', { what: 'external' }, { records }, within);
@@ -190,9 +194,9 @@ function rowsOf(node: Node): Row[] {
   }
   const rows = text.trimEnd().split('\n').slice(1);
   return rows.map((row) => {
-    const [from, port, , , , , server, , state] = row.split(/\s+/);
+    const [from, port, , toPort, , , server, , state] = row.split(/\s+/);
     return {
-      key: `${addressText(from)}:${Number.parseInt(port, 16)}`,
+      key: flowKey(addressText(from), Number.parseInt(port, 16), Number.parseInt(toPort, 16)),
       server: addressText(server),
       state,
     };
