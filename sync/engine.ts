@@ -477,6 +477,7 @@ export class Sync implements SyncEngine {
         ...this.#ownership.counts,
         ...this.#fence.counts,
         epoch: this.epoch,
+        taken_epoch: this.#ownership.taken,
       },
     };
   }

@@ -2,10 +2,18 @@
  * One life of the daemon: the real replication, and around it what daemon/{follower,ownership,daemon}.ts
  * do with it, without their I/O.
  */
-import { EVENT_SIZE, EventOffset, EventType } from '../../../kernel/record/layout.js';
+import {
+  EVENT_SIZE,
+  EventOffset,
+  EventType,
+  Flag,
+  RECORD_SIZE,
+  RecordOffset,
+} from '../../../kernel/record/layout.js';
 import type { NoticeCode, SyncOptions } from '../../../sync/api.js';
 import { Sync } from '../../../sync/engine.js';
 import type { Clock, Random, Timer } from '../../../sync/ports.js';
+import { isHeld } from './kernel.js';
 import { type Carried, carry } from './link.js';
 import type { Machine } from './machine.js';
 import type { Parcel } from './network.js';
@@ -18,6 +26,8 @@ const LOSS_CHECK_MS = 1000;
 const RECLAIM_MS = 300;
 const RECLAIM_MS_MAX = 10_000;
 const PEACE_MS = 30_000;
+/** PurgeTimeout. */
+const PURGE_MS = 4000;
 /** As daemon/daemon.ts. */
 const CAUGHT_UP_LOOK_MS = 50;
 
@@ -34,6 +44,8 @@ export class Daemon {
   role: 'undecided' | 'primary' | 'backup' = 'undecided';
   /** Resyncs and commits that have not come to their end. */
   busy = 0;
+  /** DisableExternalCache. */
+  readonly hot: boolean;
   readonly #carried: Carried;
   #dead = false;
   #owning = true;
@@ -44,6 +56,7 @@ export class Daemon {
   #caughtUp = false;
   #resyncs: (() => void)[] = [];
   #commits: (() => void)[] = [];
+  #claims = 0;
   #reclaim: Timer | undefined;
   #reclaimMs = RECLAIM_MS;
   #contestedAt = Number.NEGATIVE_INFINITY;
@@ -61,6 +74,7 @@ export class Daemon {
     };
     const random: Random = { u32: () => machine.dice.u32() };
     this.#carried = carry({ daemon: this, machine, mtu, paths, sealed, clock, random });
+    this.hot = settings.disableExternalCache === true;
     this.startedAt = scheduler.now;
     this.incarnation = Number(incarnation);
     this.#lostTold = machine.kernel.watch();
@@ -74,8 +88,16 @@ export class Daemon {
       random,
       link: this.#carried.link,
       events: {
-        demoted: (records) => this.#demoted(records),
-        ended: (records) => this.#demoted(records),
+        demoted: (records) => {
+          machine.kernel.demote(records, PURGE_MS);
+          this.#lost();
+        },
+        ended: (records) => {
+          machine.kernel.delete(records);
+          this.#lost();
+        },
+        standby: (records) => this.#held(records),
+        standbyGone: (records) => machine.kernel.delete(records, true),
         syncChanged: (inSync) => {
           this.#caughtUp ||= inSync;
           this.#trace(() => (inSync ? 'is in sync' : 'is not in sync any more'));
@@ -83,6 +105,7 @@ export class Daemon {
         peerChanged: (peer, change) => {
           this.#count(`peer ${change}`);
           this.#trace(() => `finds ${peer.name} ${change} (${peer.records} records)`);
+          if (change === 'in-sync' && this.hot) this.#reconcile(peer.node);
         },
         epochChanged: (epoch) => {
           machine.kernel.epoch = epoch;
@@ -185,34 +208,92 @@ export class Daemon {
   }
 
   #commitNow(): void {
-    const { machine } = this;
-    const { watcher } = machine.around;
     this.#take('primary');
-    machine.drain();
+    this.machine.drain();
     this.readRing();
     this.#count('commits');
-    const judge = watcher.committing(this);
-    const plan = this.engine.plan();
+    const judge = this.machine.around.watcher.committing(this);
+    if (this.hot) {
+      this.#owning = true;
+      this.#claim(judge);
+      this.#committed();
+      return;
+    }
+    this.#putIn(
+      false,
+      () => true,
+      (ours) => {
+        this.#setOwning(true);
+        this.#trace(() => `has committed ${ours}, epoch ${this.engine.epoch}`);
+        judge();
+        this.#committed();
+      },
+    );
+  }
+
+  #committed(): void {
+    this.busy--;
+    this.#commits.shift();
+    this.#commits[0]?.();
+  }
+
+  /** As daemon/claims.ts: in the background, in place of those that may be under way. */
+  #claim(judge: () => void): void {
+    const number = ++this.#claims;
+    const goesOn = (): boolean => number === this.#claims;
+    this.busy++;
+    const end = (): void => {
+      this.busy--;
+      if (!goesOn()) this.#count('claims cut short');
+    };
+    this.#putIn(true, goesOn, (held) => {
+      if (!goesOn()) return end();
+      this.readRing();
+      this.#putIn(false, goesOn, (rest) => {
+        const orphans = goesOn() ? this.#orphans() : 0;
+        if (!goesOn()) return end();
+        this.#setOwning(true);
+        const { epoch } = this.engine;
+        this.#trace(() => `has claimed ${held}, ${rest} and ${orphans}, epoch ${epoch}`);
+        this.#count('claims made');
+        if (orphans > 0) this.#count('orphans claimed');
+        judge();
+        end();
+      });
+    });
+  }
+
+  /** A plan into the kernel, a chunk or some a turn. */
+  #putIn(known: boolean, goesOn: () => boolean, done: (ours: number) => void): void {
+    const { machine, engine } = this;
+    const plan = engine.plan();
     let ours = 0;
     const goOn = (): void => {
-      for (;;) {
-        const { value: chunk, done } = plan.next();
-        if (done || !chunk) break;
-        const results = machine.kernel.insert(chunk);
-        ours += this.engine.committed(chunk, results);
-        watcher.touched(this);
+      while (goesOn()) {
+        const { value: chunk, done: over } = plan.next();
+        if (over || !chunk) break;
+        ours += engine.committed(chunk, machine.kernel.insert(chunk, known));
+        machine.around.watcher.touched(this);
         if (!machine.dice.chance(0.5)) continue;
-        machine.turn(0, goOn);
+        machine.turn(this.hot ? machine.dice.part() * 20 : 0, goOn);
         return;
       }
-      this.#setOwning(true);
-      this.#trace(() => `has committed ${ours}, epoch ${this.engine.epoch}`);
-      judge();
-      this.busy--;
-      this.#commits.shift();
-      this.#commits[0]?.();
+      done(ours);
     };
-    goOn();
+    if (known) machine.turn(machine.dice.part() * 20, goOn);
+    else goOn();
+  }
+
+  #orphans(): number {
+    const { machine, engine } = this;
+    let ours = 0;
+    for (const chunk of machine.kernel.dump()) {
+      const orphans = engine.orphans(chunk);
+      if (orphans.length === 0) continue;
+      ours += engine.committed(orphans, machine.kernel.insert(orphans, true));
+      machine.around.watcher.touched(this);
+    }
+    return ours;
   }
 
   #setOwning(owning: boolean): void {
@@ -221,7 +302,10 @@ export class Daemon {
   }
 
   #take(role: 'primary' | 'backup'): void {
-    if (role !== 'primary') this.#reclaim?.cancel();
+    if (role !== 'primary') {
+      this.#reclaim?.cancel();
+      this.#claims++;
+    }
     this.role = role;
   }
 
@@ -240,6 +324,8 @@ export class Daemon {
     for (let i = 0; i < count; i++) {
       const from = i * EVENT_SIZE;
       if (view.getUint32(from + EventOffset.type, true) === EventType.DESTROY) {
+        const flags = view.getUint16(from + EventOffset.record + RecordOffset.flags, true);
+        if (flags & Flag.STANDBY) continue;
         this.#behind = true;
         this.#count('ends held back');
         continue;
@@ -297,9 +383,28 @@ export class Daemon {
     goOn();
   }
 
-  #demoted(records: Uint8Array): void {
+  /** Peers own these. */
+  #held(records: Uint8Array): void {
+    const copy = records.slice();
+    const view = new DataView(copy.buffer);
+    for (let at = RecordOffset.flags; at < copy.length; at += RECORD_SIZE) {
+      view.setUint16(at, view.getUint16(at, true) | Flag.STANDBY, true);
+    }
+    this.machine.kernel.insert(copy);
+  }
+
+  /** Of that peer all is known now: what is held for it beyond that is nobody's. */
+  #reconcile(node: number): void {
+    const { kernel } = this.machine;
+    for (const entry of [...kernel.entries.values()]) {
+      if (!isHeld(entry) || entry.record.owner !== node) continue;
+      const slot = this.engine.external.get(node)?.slotOf(entry.record.bytes) ?? -1;
+      if (slot < 0) kernel.remove(entry, false);
+    }
+  }
+
+  #lost(): void {
     const { machine } = this;
-    machine.kernel.delete(records);
     this.#count('demotions');
     if (this.role !== 'primary' || !machine.hasAddress) return;
     // two nodes think themselves active: whoever has the address when that is over takes all back

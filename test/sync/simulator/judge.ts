@@ -2,6 +2,7 @@
  * Watches a run, and says what must never be. Nothing here knows how the protocol works: only what
  * the nodes hold, what they say to whom, and what has really happened.
  */
+import type { Cache } from '../../../sync/cache.js';
 import type { Daemon } from './daemon.js';
 import type { Flows } from './flows.js';
 import type { Machine, Watcher } from './machine.js';
@@ -152,16 +153,25 @@ export class Judge implements Watcher {
   /** The same for some splices: their identities. */
   ending(daemon: Daemon, identities: readonly Uint8Array[]): () => void {
     const view = this.views.get(daemon) as View;
-    const { internal } = daemon.engine;
-    const mine: [Uint8Array, Claim][] = [];
+    const { engine, machine } = daemon;
+    const { internal } = engine;
+    const taken = engine.stats().ownership.taken_epoch;
+    const mine: [Cache, Uint8Array, Claim][] = [];
     for (const identity of identities) {
       const slot = internal.slotOf(identity);
-      if (slot < 0) continue;
-      mine.push([identity, { epoch: internal.epoch(slot), owner: daemon.machine.id }]);
+      if (slot >= 0) {
+        mine.push([internal, identity, { epoch: internal.epoch(slot), owner: machine.id }]);
+        continue;
+      }
+      // what was held for a peer, and not claimed yet, ends under the claim of the takeover
+      for (const cache of engine.external.values()) {
+        if (cache.slotOf(identity) < 0) continue;
+        mine.push([cache, identity, { epoch: taken, owner: machine.id }]);
+      }
     }
     return () => {
-      for (const [identity, end] of mine) {
-        if (internal.slotOf(identity) < 0) this.#ended(view, keyOf(identity), end);
+      for (const [cache, identity, end] of mine) {
+        if (cache.slotOf(identity) < 0) this.#ended(view, keyOf(identity), end);
       }
     };
   }

@@ -23,12 +23,15 @@ const PORT0 = RecordOffset.tuple + TupleOffset.sport;
 const PORT1 = RecordOffset.tuple + TUPLE_SIZE + TupleOffset.dport;
 /** A splice whose ends are silent. The real ones are longer: a run is not. */
 const TIMEOUT_MS = { established: 40_000, timewait: 3000, close: 2000 };
+const ENDINGS = Flag.FIN0 | Flag.FIN1 | Flag.FINACK0 | Flag.FINACK1;
 const RING_BATCH = 4096;
 
 export interface Entry {
   readonly key: number;
   readonly slot: number;
-  readonly record: RecordView;
+  record: RecordView;
+  /** A packet has come for it here. */
+  proven: boolean;
   /** Of the two legs: the ports that tell one splice of this world from another. */
   readonly tuples: readonly [number, number];
   lastSeen: number;
@@ -87,8 +90,11 @@ export class Kernel {
     const tuples = legs(client, port);
     for (const tuple of tuples) {
       const there = this.holder(tuple);
-      if (there && !finished(there)) return undefined;
-      if (there) this.remove(there, true);
+      if (!there) continue;
+      const yields = isHeld(there) && tuple === client && this.#weaker(there.record);
+      if (!finished(there) && !yields) return undefined;
+      there.proven = true;
+      this.remove(there, true);
     }
     const record = newRecord();
     const id = this.#nextId++;
@@ -136,7 +142,8 @@ export class Kernel {
   reset(entry: Entry): void {
     if (finished(entry)) return;
     const open = entry.record.flags & OPEN;
-    entry.record.generation++;
+    if (!isHeld(entry)) entry.record.generation++;
+    entry.proven = true;
     entry.record.flags &= ~OPEN;
     entry.record.setState(0, State.CLOSE);
     entry.record.setState(1, State.CLOSE);
@@ -154,26 +161,49 @@ export class Kernel {
     this.#slots[slot] = undefined;
     this.#free.push(slot);
     if (!events || record.flags & OPEN || torn(entry)) return;
-    record.generation++;
+    if (isHeld(entry) && !entry.proven) return;
+    if (!isHeld(entry)) record.generation++;
     this.#emit(EventType.DESTROY, entry);
   }
 
-  /** Results as Table.insert gives them. */
-  insert(records: Uint8Array): Uint32Array {
+  /** Results as Table.insert gives them. @param known only what is there already */
+  insert(records: Uint8Array, known = false): Uint32Array {
     const results = new Uint32Array(records.length / RECORD_SIZE);
     for (let index = 0; index < results.length; index++) {
       results[index] = this.#insert(
         new RecordView(records.slice(index * RECORD_SIZE, (index + 1) * RECORD_SIZE)),
+        known,
       );
     }
     return results;
   }
 
-  /** Out of the table by identity, in silence. */
-  delete(records: Uint8Array): void {
+  /** Out of the table by identity, in silence. @param held only what is held for others */
+  delete(records: Uint8Array, held = false): void {
     for (let at = 0; at < records.length; at += RECORD_SIZE) {
       const entry = this.entries.get(this.#reader.load(records, at).key);
-      if (entry) this.remove(entry, false);
+      if (entry && (!held || isHeld(entry))) this.remove(entry, false);
+    }
+  }
+
+  /** Own entries are held for the owners that these records name, and go when nothing comes for so long. */
+  demote(records: Uint8Array, purgeMs: number): void {
+    for (let at = 0; at < records.length; at += RECORD_SIZE) {
+      const entry = this.entries.get(this.#reader.load(records, at).key);
+      const { epoch, owner } = new RecordView(records, at);
+      if (!entry || entry.record.flags & OPEN) continue;
+      if (!isHeld(entry)) {
+        const now = entry.record;
+        if (now.epoch > epoch || (now.epoch === epoch && now.owner >= owner)) continue;
+        now.epoch = epoch;
+        now.owner = owner;
+        now.generation = 0;
+        now.flags |= Flag.STANDBY;
+        entry.proven = false;
+        this.#options.count('demoted in place');
+      }
+      const idle = this.#options.now() - entry.lastSeen;
+      entry.timeoutMs = Math.min(entry.timeoutMs, idle + purgeMs);
     }
   }
 
@@ -218,10 +248,17 @@ export class Kernel {
     return this.#lost;
   }
 
-  #insert(record: RecordView): number {
+  #insert(record: RecordView, known: boolean): number {
     if (!valid(record)) return Result.INVALID;
     const key = this.#reader.load(record.bytes, record.offset).key;
     const tuples = tuplesOf(record);
+    const same = this.entries.get(key);
+    if (!same && known) return Result.NOT_FOUND;
+    if (same?.tuples.every((tuple, leg) => tuple === tuples[leg])) {
+      if (!beats(record, same.record) || same.record.flags & OPEN) return Result.EXISTS;
+      this.#update(same, record);
+      return Result.OK;
+    }
     for (const tuple of tuples) {
       const there = this.holder(tuple);
       if (!there) continue;
@@ -238,11 +275,41 @@ export class Kernel {
       // another splice: whoever knows it has to hear of its end
       this.remove(there, there.key !== key);
     }
-    const timeout = Math.min(record.idleMs + record.remainingMs, 0xffffffff);
-    const entry = this.#publish(record, tuples, timeout);
+    const entry = this.#publish(record, tuples, 0);
     if (!entry) return Result.TABLE_FULL;
     entry.lastSeen = this.#options.now() - record.idleMs;
+    entry.timeoutMs = given(entry, record);
     return Result.OK;
+  }
+
+  /** Somebody with the stronger claim says something of what is there: it changes hands, or its state. */
+  #update(entry: Entry, said: RecordView): void {
+    const before = entry.record;
+    const wasTorn = torn(entry);
+    const wasHeld = isHeld(entry);
+    const { idleMs: idle } = said;
+    const { now } = this.#options;
+    const seen = before.flags & ENDINGS & ~said.flags;
+    entry.record = said;
+    if (!isHeld(entry)) this.#options.changed(said.bytes);
+    if (!wasTorn && seen === 0) {
+      entry.lastSeen = Math.max(entry.lastSeen, now() - idle);
+      entry.timeoutMs = given(entry, said);
+      return;
+    }
+    said.flags |= seen;
+    if (wasTorn) for (const leg of [0, 1] as const) said.setState(leg, State.CLOSE);
+    else for (const leg of [0, 1] as const) said.setState(leg, before.state(leg));
+    entry.timeoutMs = endingTimeout(entry);
+    this.#options.count(wasHeld && !isHeld(entry) ? 'ended before the claim' : 'ended before told');
+    if (isHeld(entry)) return;
+    said.generation++;
+    this.#emit(wasTorn ? EventType.DESTROY : EventType.UPDATE, entry);
+  }
+
+  /** A claim of this node's, now, is the stronger one. */
+  #weaker({ epoch, owner }: RecordView): boolean {
+    return this.#epoch !== epoch ? this.#epoch > epoch : this.#options.node > owner;
   }
 
   /**
@@ -251,6 +318,7 @@ export class Kernel {
    */
   #displaces(record: RecordView, there: Entry): boolean {
     if (there.record.flags & OPEN) return false;
+    if (record.flags & Flag.STANDBY && !isHeld(there)) return displaces(record, there.record);
     const { origin, incarnation, id } = there.record;
     if (record.origin === origin && record.incarnation === incarnation) return record.id > id;
     const idle = Math.floor(this.#options.now() - there.lastSeen);
@@ -270,6 +338,7 @@ export class Kernel {
       key,
       slot,
       record,
+      proven: false,
       tuples,
       lastSeen: this.#options.now(),
       timeoutMs,
@@ -277,24 +346,26 @@ export class Kernel {
     this.#slots[slot] = entry;
     this.entries.set(key, entry);
     for (const tuple of tuples) this.#tuples.set(tuple, key);
-    this.#options.changed(record.bytes);
+    if (!isHeld(entry)) this.#options.changed(record.bytes);
     return entry;
   }
 
   #change(entry: Entry, s0: number, s1: number, flags: number): void {
     const { record } = entry;
     const born = (record.flags & OPEN) !== 0;
-    record.generation++;
+    const held = isHeld(entry);
+    if (!held) record.generation++;
+    entry.proven = true;
     record.flags = (record.flags & ~OPEN) | flags;
     record.setState(0, s0);
     record.setState(1, s1);
     entry.lastSeen = this.#options.now();
-    this.#emit(born ? EventType.NEW : EventType.UPDATE, entry);
+    if (!held) this.#emit(born ? EventType.NEW : EventType.UPDATE, entry);
   }
 
   #emit(type: number, entry: Entry): void {
     const bytes = this.#render(entry);
-    this.#options.changed(bytes);
+    if (!isHeld(entry)) this.#options.changed(bytes);
     if (this.#ring.length >= this.#options.ring) {
       this.#lost++;
       this.#options.count('events lost');
@@ -309,7 +380,7 @@ export class Kernel {
     const copy = new RecordView(entry.record.slice.slice());
     const idle = Math.max(0, Math.floor(this.#options.now() - entry.lastSeen));
     copy.idleMs = idle;
-    copy.remainingMs = Math.max(0, entry.timeoutMs - idle);
+    copy.remainingMs = Math.min(Math.max(0, entry.timeoutMs - idle), 0xffffffff);
     return copy.bytes;
   }
 }
@@ -321,6 +392,24 @@ function legs(client: number, port: number): [number, number] {
 export function tuplesOf({ bytes, offset }: RecordView): [number, number] {
   const at = (port: number) => (bytes[offset + port] << 8) | bytes[offset + port + 1];
   return legs(at(PORT0), at(PORT1));
+}
+
+/** Held for another owner. */
+export function isHeld({ record }: Pick<Entry, 'record'>): boolean {
+  return (record.flags & Flag.STANDBY) !== 0;
+}
+
+/** Of what somebody has said. */
+function given(entry: Entry, said: RecordView): number {
+  if (finished(entry)) return endingTimeout(entry);
+  return isHeld(entry)
+    ? Number.POSITIVE_INFINITY
+    : Math.min(said.idleMs + said.remainingMs, 0xffffffff);
+}
+
+function endingTimeout(entry: Entry): number {
+  if (torn(entry)) return TIMEOUT_MS.close;
+  return finished(entry) ? TIMEOUT_MS.timewait : TIMEOUT_MS.established;
 }
 
 function torn({ record }: Entry): boolean {
@@ -341,7 +430,7 @@ export function unfinished(entry: Entry): boolean {
 function valid(record: RecordView): boolean {
   const state = (leg: 0 | 1) =>
     record.state(leg) >= State.SPLICED && record.state(leg) <= State.TIMEWAIT;
-  return record.id !== 0n && state(0) && state(1) && !(record.flags & (OPEN | Flag.STANDBY));
+  return record.id !== 0n && state(0) && state(1) && !(record.flags & OPEN);
 }
 
 function beats(a: RecordView, b: RecordView): boolean {

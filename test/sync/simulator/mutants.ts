@@ -92,6 +92,30 @@ export const MUTANTS: readonly Mutant[] = [
     becomes: '',
   },
   {
+    name: 'what ends before it is claimed is claimed all the same',
+    file: 'sync/ownership.ts',
+    text: 'if (slot < 0 || this.internal.holds(slot) || !this.beats(this.taken, node, slot)) return false;',
+    becomes: 'return slot < -1;',
+  },
+  {
+    name: 'what the kernel holds for others is read as its own',
+    file: 'sync/ownership.ts',
+    text: 'return (view.getUint16(at + RecordOffset.flags, true) & Flag.STANDBY) === 0;',
+    becomes: 'return true;',
+  },
+  {
+    name: 'what ended before its claim leaves no tombstone',
+    file: 'sync/ownership.ts',
+    text: '    this.tombstones.add(key, this.taken, node);\n',
+    becomes: '',
+  },
+  {
+    name: 'what is lost to a peer does not say to whom',
+    file: 'sync/ownership.ts',
+    text: '    claim.setUint32(RecordOffset.owner, owner, true);\n',
+    becomes: '',
+  },
+  {
     name: 'a stronger claim does not demote',
     file: 'sync/ownership.ts',
     text: '    if (ours) this.#giveUp(slot, key, epoch, peer.node);\n',

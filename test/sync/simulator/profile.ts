@@ -42,6 +42,8 @@ export interface Profile {
   readonly mode: string;
   readonly paths: number;
   readonly sealed: boolean;
+  /** DisableExternalCache. */
+  readonly hot: boolean;
   /** The newest version of the wire that any node speaks. */
   readonly versionMax: number;
   /** Damage is found by the protocol itself. */
@@ -85,6 +87,7 @@ export function profileOf(dice: Dice): Profile {
     refreshMs: 3000,
     cacheTimeoutMs: 8000,
     verifyMs: dice.pick(VERIFY_MS[mode]),
+    disableExternalCache: mode !== 'ALARM' && dice.chance(0.4),
   };
   return {
     nodes: dice.pick([2, 2, 2, 3, 3, 4]),
@@ -92,6 +95,7 @@ export function profileOf(dice: Dice): Profile {
     mode,
     paths,
     sealed,
+    hot: settings.disableExternalCache,
     versionMax: versions[1],
     checked: sealed || versions[0] === 2,
     tableSize: 2048,

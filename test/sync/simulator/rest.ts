@@ -1,6 +1,6 @@
 /** Is all as it should be when nothing happens any more? */
 import type { Judge } from './judge.js';
-import { finished, unfinished } from './kernel.js';
+import { finished, isHeld, unfinished } from './kernel.js';
 import type { Machine } from './machine.js';
 import type { Profile } from './profile.js';
 import { name, type View } from './view.js';
@@ -54,7 +54,7 @@ function table({ daemon, held }: View): string[] {
   const { kernel, id, name: machine } = daemon.machine;
   const wrong: string[] = [];
   for (const entry of kernel.entries.values()) {
-    if (unfinished(entry) || entry.record.owner !== id) continue;
+    if (unfinished(entry) || isHeld(entry) || entry.record.owner !== id) continue;
     if (finished(entry) && entry.record.state(0) === 0) continue;
     if (held.get(entry.key)?.cache !== id) {
       wrong.push(`${machine}: the kernel has ${name(entry.key)}, the internal cache does not`);
@@ -63,9 +63,21 @@ function table({ daemon, held }: View): string[] {
   for (const [key, { cache, owner }] of held) {
     if (cache !== owner) wrong.push(`${machine}: ${name(key)} is in the wrong cache`);
     // elsewhere than on the owner entries age, and nothing is said of it
-    if (cache === id && daemon.owning && !kernel.entries.has(key)) {
+    const entry = kernel.entries.get(key);
+    if (cache === id && daemon.owning && (!entry || isHeld(entry))) {
       wrong.push(`${machine}: the internal cache has ${name(key)}, the kernel does not`);
     }
+    // hot standby: what a peer owns stands here for it alone
+    if (cache === id || !daemon.hot || !entry || finished(entry)) continue;
+    if (!isHeld(entry)) wrong.push(`${machine}: ${name(key)} is no standby entry`);
+    else if (entry.record.owner !== cache)
+      wrong.push(`${machine}: ${name(key)} is held for another`);
+  }
+  // ... and what nobody owns is not
+  for (const entry of kernel.entries.values()) {
+    if (!daemon.hot || !isHeld(entry) || finished(entry) || held.has(entry.key)) continue;
+    if (entry.timeoutMs < Number.POSITIVE_INFINITY) continue; // it goes by itself
+    wrong.push(`${machine}: ${name(entry.key)} is held for nobody`);
   }
   return wrong;
 }

@@ -114,6 +114,7 @@ class Run {
   play(): Outcome {
     const { faults, nodes, mode, sealed, paths, tight } = this.#profile;
     const kind = [`${nodes} nodes`, mode, sealed ? 'sealed' : 'not sealed', `${paths} paths`];
+    if (this.#profile.hot) kind.push('hot standby');
     for (const one of kind) this.#count(`runs: ${one}`);
     if (tight) this.#count('runs: small HashLimit');
     this.#say(() => `seed ${this.#seed}: ${kind.join(', ')}; ${[...faults].join(', ')}`);

@@ -54,6 +54,7 @@ export class Traffic {
       if (machine.kernel.entries.size <= keep) return;
       this.flows.over(entry.key);
       if (unfinished(entry)) machine.kernel.spliced(entry);
+      entry.proven = true;
       machine.kernel.remove(entry, true);
     }
   }
@@ -96,6 +97,7 @@ export class Traffic {
     const entry = this.#entry(machine);
     if (!entry || unfinished(entry)) return;
     this.flows.over(entry.key);
+    entry.proven = true;
     if (this.#dice.chance(0.5)) machine.kernel.reset(entry);
     else machine.kernel.remove(entry, true);
   }
@@ -115,7 +117,9 @@ export class Traffic {
   #keepAlive(machine: Machine): void {
     for (let i = 0; i < 4; i++) {
       const entry = this.#entry(machine);
-      if (entry) entry.lastSeen = this.#scheduler.now;
+      if (!entry) continue;
+      entry.lastSeen = this.#scheduler.now;
+      entry.proven = true;
     }
   }
 }
