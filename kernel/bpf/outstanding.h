@@ -25,20 +25,25 @@ static __always_inline bool is_busy(struct splice_entry *e, __u32 recent_ms)
 	       !control_finished(c) && (is_outstanding(e, 0) || is_outstanding(e, 1));
 }
 
+#define STILL_MS 50	/* so long without a packet, and nothing is on its way to the next one */
+
+static __always_inline bool direction_may_stall(struct splice_entry *e, __u32 direction, bool still)
+{
+	return is_outstanding(e, direction) && (still || !e->live.bytes[direction]);
+}
+
 /*
- * A sender may wait for its timer: nothing of its has passed here, and it is not known that nothing is
- * outstanding.
+ * A sender may wait for its timer: one end has not been heard since the flow changed hands, or something is
+ * outstanding, and nothing of the sender's has ever passed here, or nothing at all passes now.
  */
 static __always_inline bool may_stall(struct splice_entry *e, control_t c)
 {
-	bool known = e->live.seen[0] && e->live.seen[1];
+	bool still = idle_ms(e, bpf_ktime_get_ns()) >= STILL_MS;
 
-	if (control_finished(c))
+	if (control_finished(c) || !control_replicable(c))
 		return false;
-	if (seen_long_ago(e, c))
-		return true;
-	return (!e->live.bytes[0] && (!known || is_outstanding(e, 0))) ||
-	       (!e->live.bytes[1] && (!known || is_outstanding(e, 1)));
+	return seen_long_ago(e, c) || !e->live.seen[0] || !e->live.seen[1] || direction_may_stall(e, 0, still) ||
+	       direction_may_stall(e, 1, still);
 }
 
 /* Bits of enum splice_look. What is outstanding is only told when both ends have been heard since. */
@@ -49,7 +54,7 @@ static __always_inline __u32 look_since(struct splice_entry *e, struct splice_li
 	if (control_finished(control_read(e)))
 		return SPLICE_LOOK_GONE;
 	for (__u32 d = 0; d < 2; d++) {
-		if (e->live.packets[d] != since->packets[d])
+		if (e->live.packets[d] != since->packets[d] && e->live.seen[d])
 			look |= SPLICE_LOOK_HEARD0 << d;
 		if (e->live.bytes[d] != since->bytes[d])
 			look |= SPLICE_LOOK_MOVED0 << d;

@@ -2,7 +2,9 @@
 /**
  * How long transfers stall when their node dies and another one takes over, with and without a nudge:
  *
- *   node --import tsx test/kernel/path/stall.ts [OUTAGE_MS,...] [reno,cubic,bbr] [ROUNDS] [DELAY_MS]
+ *   node --import tsx test/kernel/path/stall.ts [OUTAGE_MS,...] [reno,cubic,bbr] [ROUNDS] [RTT_MS]
+ *
+ * RTT_MS: of the client, by a relay (delay.c); the server is near.
  */
 import type { Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -11,6 +13,7 @@ import { Nudge } from '../../../daemon/nudge.js';
 import { libc } from '../../../kernel/native.js';
 import { IPPROTO_TCP } from '../../../kernel/socket.js';
 import { isolate } from '../../support/isolate.js';
+import { delay } from './delay.js';
 import { type Families, type Flow, Flows, SAME } from './flow.js';
 import { Network, type Side } from './network.js';
 import { beginOutage, takeOver } from './outage.js';
@@ -19,7 +22,7 @@ import { descriptor } from './tcp.js';
 const args = process.argv.slice(2);
 if (args.length > 0) process.env.STALL = JSON.stringify(args);
 isolate(import.meta.url);
-const [outages = '300,1000,3000,8000', controls = 'reno,cubic,bbr', rounds = '5', delay = '0'] =
+const [outages = '300,1000,3000,8000', controls = 'reno,cubic,bbr', rounds = '5', delayMs = '0'] =
   JSON.parse(process.env.STALL ?? '[]') as string[];
 
 const TCP_CONGESTION = 13;
@@ -71,7 +74,7 @@ const network = new Network();
 const flows = new Flows(network);
 await network.start();
 await flows.start();
-if (Number(delay) > 0) throw new Error('not yet');
+if (Number(delayMs) > 0) await delay(network, 'client', Number(delayMs) / 2);
 const log = pino({ enabled: process.env.LOG === '1' });
 const nudge = new Nudge({
   datapath: network.datapath,
@@ -91,7 +94,7 @@ async function once(cc: string, families: Families, outageMs: number, nudged: bo
   }
   const drains = senders.map(({ flow, to }) => drain(flow[to]));
   for (const { flow, side } of senders) pour(flow[side]);
-  await sleep(700);
+  await sleep(700 + 10 * Number(delayMs));
   const outage = beginOutage(network);
   const began = performance.now();
   await sleep(outageMs);
