@@ -30,9 +30,12 @@ export class ClaimsRig {
   onChunk: (chunks: number) => void = () => {};
   life!: Life;
 
-  constructor(private readonly datapath: Datapath) {
+  constructor(
+    private readonly datapath: Datapath,
+    hashLimit = 20_000,
+  ) {
     datapath.table.flush();
-    const options = { hashLimit: 20_000 };
+    const options = { hashLimit };
     this.a = this.world.node('lb-a', options);
     this.b = this.world.node('lb-b', {
       ...options,
@@ -122,7 +125,7 @@ export class ClaimsRig {
       for (const leg of [0, 1] as const) {
         record.setState(leg, State.SPLICED);
         const tuple = record.tuple(leg);
-        tuple.source = `10.${leg + 3}.0.2`;
+        tuple.source = `10.${leg + 3}.${n >> 16}.2`;
         tuple.destination = `10.${leg + 3}.0.1`;
         tuple.sourcePort = n & 0xffff;
         tuple.destinationPort = 80;
