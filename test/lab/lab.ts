@@ -39,7 +39,7 @@ export function command(program: string, args: string[], input?: string): string
     return execFileSync(program, args, {
       encoding: 'utf8',
       stdio: ['pipe', 'pipe', 'pipe'],
-      timeout: 20_000,
+      timeout: 20_000 * PATIENCE,
       input: input ?? '',
     });
   } catch (error) {
