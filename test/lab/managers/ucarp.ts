@@ -1,4 +1,4 @@
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import type { Balancer } from '../balancer.js';
 import type { Lab } from '../lab.js';
 import { addressOf, BALANCERS, type BalancerName, VIRTUAL_ADDRESSES } from '../topology.js';
@@ -54,7 +54,18 @@ export class Ucarp implements Manager {
   }
 
   async move(from: Balancer): Promise<void> {
+    // One that has got the addresses by a handover learns of it three advertisements later.
+    await this.lab.until(
+      `ucarp on ${from.name} to be master`,
+      10,
+      () => this.#state(from) === 'MASTER',
+    );
     await from.splicectl('handover');
+  }
+
+  #state({ name }: Balancer): string | undefined {
+    const log = readFileSync(this.lab.path('log', `${name}-ucarp.log`), 'utf8');
+    return [...log.matchAll(/Switching to state: (\w+)/g)].pop()?.[1];
   }
 
   told(): void {}
