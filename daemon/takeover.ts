@@ -77,20 +77,29 @@ export class Takeover {
       this.answer();
     }
     const took_ms = Math.round((performance.now() - began) * 10) / 10;
-    const { epoch } = this.parts.sync;
-    const result = { ...taken, epoch, took_ms, fence, yielded_to: this.yieldedTo };
+    const { sync } = this.parts;
+    const { epoch } = sync;
+    const result = {
+      ...taken,
+      epoch,
+      took_ms,
+      fence,
+      yielded_to: this.nameOf(sync.fence().beatenBy),
+    };
     this.tell(why, result);
     if (this.stands) void this.nudge(why, result, busy);
     return result;
   }
 
-  /** Name of the peer to which this node has yielded. */
+  /** Name of the peer to which this node, which has an address, has yielded. */
   get yieldedTo(): string | null {
-    const { sync } = this.parts;
-    const to = sync.fence().yieldedTo;
-    if (!to) return null;
-    const peer = sync.peers().find(({ node }) => node === to.node);
-    return peer?.name ?? to.node.toString(16).padStart(8, '0');
+    return this.nameOf(this.parts.sync.fence().yieldedTo?.node);
+  }
+
+  private nameOf(node: number | undefined): string | null {
+    if (node === undefined) return null;
+    const peer = this.parts.sync.peers().find((one) => one.node === node);
+    return peer?.name ?? node.toString(16).padStart(8, '0');
   }
 
   /** A node that stands already goes on serving: to ask the others again costs nobody a connection. */

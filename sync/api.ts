@@ -184,8 +184,10 @@ export interface FenceInfo {
   readonly stands: boolean;
   /** Of the takeover by which it does; 0: of none. */
   readonly epoch: number;
-  /** It does not, for this node's takeover. */
+  /** It holds an address and does not answer for it, for this node's takeover. */
   readonly yieldedTo: { readonly node: number; readonly epoch: number } | undefined;
+  /** Node whose claim has been stronger than this node's last one. */
+  readonly beatenBy: number | undefined;
 }
 
 export interface PeerInfo {

@@ -81,7 +81,10 @@ export class Fence {
   /** This node has taken over, and its address has so long to come. */
   #awaitedUntil = Number.NEGATIVE_INFINITY;
   #awaited: Timer | undefined;
+  /** This node holds an address, and does not answer for it. */
   #hasYielded: boolean;
+  /** Whose claim has been the stronger one since this node's last; undefined: nobody's. */
+  #beatenBy: number | undefined;
   /** The strongest that this node has heard of and does not stand against. */
   #acknowledged: Claim = NOBODY;
   /** Said to be unclaimed, and not claimed since. */
@@ -133,7 +136,7 @@ export class Fence {
     const { epoch, owner } = this.#acknowledged;
     const { stands } = this;
     const yieldedTo = !this.#hasYielded || stands ? undefined : { node: owner, epoch };
-    return { stands, epoch: this.#own.epoch, yieldedTo };
+    return { stands, epoch: this.#own.epoch, yieldedTo, beatenBy: this.#beatenBy };
   }
 
   place(standing: Standing): void {
@@ -155,6 +158,7 @@ export class Fence {
     this.#claim = this.#host.raiseEpoch();
     this.#claiming = true;
     this.#hasYielded = false;
+    this.#beatenBy = undefined;
     this.#called = false;
     const live = [...this.#host.live()];
     const able = (peer: Peer): boolean => this.#host.speaks && peer.place !== undefined;
@@ -184,7 +188,7 @@ export class Fence {
   settle(timeoutMs: number, done: (outcome: FenceOutcome) => void): void {
     const round = this.#round;
     if (!round) {
-      done({ beaten: this.#beatenBy(), answered: [], silent: [], unable: [] });
+      done({ beaten: this.#beatenBy, answered: [], silent: [], unable: [] });
       return;
     }
     round.done = done;
@@ -261,7 +265,8 @@ export class Fence {
   #yield(peer: Peer, theirs: Claim): void {
     this.#host.yield(peer, theirs.epoch);
     this.counts.yielded++;
-    this.#hasYielded = true;
+    this.#hasYielded = this.#standing.holds;
+    this.#beatenBy = peer.node;
     this.#claiming = false;
     this.#called = false;
     this.#awaitedUntil = Number.NEGATIVE_INFINITY;
@@ -334,7 +339,7 @@ export class Fence {
     round.timer?.cancel();
     round.deadline?.cancel();
     const silent = round.asked.filter((peer) => !round.answered.has(peer));
-    const beaten = this.#beatenBy();
+    const beaten = this.#beatenBy;
     if (!beaten) this.counts.yields_unanswered += silent.length;
     const answered = [...round.answered];
     round.done?.({
@@ -344,11 +349,6 @@ export class Fence {
       unable: round.unable.map(named),
     });
     round.done = undefined;
-  }
-
-  /** The node to which this one has yielded. */
-  #beatenBy(): number | undefined {
-    return this.#hasYielded && !this.#claiming ? this.#acknowledged.owner : undefined;
   }
 
   #place(): Role {

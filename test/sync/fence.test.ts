@@ -103,6 +103,7 @@ fence(
       stands: false,
       epoch: 0,
       yieldedTo: { node: b.node.id, epoch: b.node.engine.fence().epoch },
+      beatenBy: b.node.id,
     });
     world.run(20_000);
     assert.equal(answering(a, b), ['lb-b'], 'and it stays so, although both hold the address');
@@ -326,6 +327,21 @@ fence('the address of a takeover may come later, but not for ever', () => {
   assert.is(a.answers, false);
   world.run(2000);
   assert.equal(answering(a, b), ['lb-a'], 'whose address never came gives way');
+});
+
+fence('who was beaten before its address came takes over when it comes', () => {
+  const [world, a, b] = cluster(2);
+  b.node.engine.place({ role: 'primary', holds: false });
+  b.takeOver();
+  world.run(5);
+  a.come();
+  world.run(100);
+  assert.equal(answering(a, b), ['lb-a']);
+  assert.is(b.node.engine.fence().yieldedTo, undefined, 'it has no address to be silent about');
+  assert.is(b.node.engine.fence().beatenBy, a.node.id);
+  b.come();
+  world.run(100);
+  assert.equal(answering(a, b), ['lb-b']);
 });
 
 fence('a daemon that is started where its node had yielded does not answer', () => {
