@@ -74,8 +74,9 @@ export class Journey {
     else await pause(UNNOTICED_MS);
     const answering = await this.#answering();
     const stall_ms = await this.#stalls();
-    // The proxy of lb-b has been listening all the time.
-    if (moves) this.flows += await load.more(event);
+    // The proxy of lb-b has been listening all the time. Of two nodes that both answer and do not know of
+    // each other, the wrong one may get a packet of a flow that only the other one has.
+    if (moves && !what.apart) this.flows += await load.more(event);
 
     await load.mark();
     await what.heal(this);
