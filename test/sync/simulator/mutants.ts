@@ -82,8 +82,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'a commit does not raise the epoch',
     file: 'sync/commit.ts',
-    text: 'epoch = this.#ownership.epoch + 1;',
-    becomes: 'epoch = this.#ownership.epoch;',
+    text: 'this.#ownership.taken = this.#host.epoch();',
+    becomes: 'this.#ownership.taken = this.#ownership.epoch;',
   },
   {
     name: 'a commit leaves the owner as it was',
