@@ -30,6 +30,8 @@ const PEACE_MS = 30_000;
 const PURGE_MS = 4000;
 /** As daemon/daemon.ts. */
 const CAUGHT_UP_LOOK_MS = 50;
+/** FenceTimeout. */
+const FENCE_MS = 30;
 
 export type DaemonSettings = Partial<
   Omit<SyncOptions, 'node' | 'name' | 'incarnation' | 'clock' | 'random' | 'link' | 'events'>
@@ -46,6 +48,10 @@ export class Daemon {
   busy = 0;
   /** DisableExternalCache. */
   readonly hot: boolean;
+  /** It says what it stands for, and hears what others do. */
+  readonly speaks: boolean;
+  /** As daemon/takeover.ts: it serves since its last takeover. */
+  #stands = false;
   readonly #carried: Carried;
   #dead = false;
   #owning = true;
@@ -78,6 +84,7 @@ export class Daemon {
     this.startedAt = scheduler.now;
     this.incarnation = Number(incarnation);
     this.#lostTold = machine.kernel.watch();
+    this.speaks = (settings.versionMax ?? 2) > 1;
     this.engine = new Sync({
       ...options,
       node: machine.id,
@@ -87,7 +94,10 @@ export class Daemon {
       clock,
       random,
       link: this.#carried.link,
+      yielded: machine.hasAddress && !machine.kernel.answers,
       events: {
+        yield: (to, epoch) => this.#yield(to.name, epoch),
+        unclaimed: () => this.#unclaimed(),
         demoted: (records) => {
           machine.kernel.demote(records, PURGE_MS);
           this.#lost();
@@ -131,6 +141,10 @@ export class Daemon {
   start(): void {
     this.#trace(() => `starts its daemon, incarnation ${this.incarnation}`);
     this.#lossCheck();
+    const yielded = this.engine.fence().yieldedTo !== undefined;
+    if (!yielded) this.machine.kernel.answers = true;
+    this.#stands = this.machine.hasAddress && !yielded;
+    this.#place();
     this.resync('start', () => {
       this.engine.start();
       this.#caughtUp ||= this.engine.inSync;
@@ -185,6 +199,11 @@ export class Daemon {
 
   /** VRRP has moved the address here, or away. */
   addressChanged(here: boolean): void {
+    if (!here) {
+      this.#stands = false;
+      this.machine.kernel.answers = true;
+    }
+    this.#place();
     if (here) this.#commitForAddress();
     else if (this.role === 'primary') this.setRole('backup');
   }
@@ -203,12 +222,15 @@ export class Daemon {
 
   #commitForAddress(): void {
     if (this.#dead || !this.machine.hasAddress) return;
+    if (this.engine.fence().yieldedTo !== undefined) return;
     if (this.#caughtUp) this.commit();
     else this.machine.turn(CAUGHT_UP_LOOK_MS, () => this.#commitForAddress());
   }
 
   #commitNow(): void {
     this.#take('primary');
+    if (!this.#stands) this.machine.kernel.answers = false;
+    this.engine.claim();
     this.machine.drain();
     this.readRing();
     this.#count('commits');
@@ -232,9 +254,13 @@ export class Daemon {
   }
 
   #committed(): void {
-    this.busy--;
-    this.#commits.shift();
-    this.#commits[0]?.();
+    this.engine.settle(FENCE_MS, (outcome) => {
+      this.#answer();
+      this.machine.around.watcher.fenced(this, outcome);
+      this.busy--;
+      this.#commits.shift();
+      this.#commits[0]?.();
+    });
   }
 
   /** As daemon/claims.ts: in the background, in place of those that may be under way. */
@@ -296,6 +322,36 @@ export class Daemon {
     return ours;
   }
 
+  #answer(): void {
+    this.#stands = this.engine.fence().stands;
+    if (!this.#stands) {
+      this.#owning = false;
+      return;
+    }
+    this.machine.kernel.answers = true;
+    this.engine.stand();
+  }
+
+  #yield(to: string, epoch: number): void {
+    const { machine } = this;
+    this.#reclaim?.cancel();
+    this.#stands = false;
+    if (machine.hasAddress) machine.kernel.answers = false;
+    this.#owning = false;
+    this.#count('yields');
+    this.#trace(() => `yields to ${to}, epoch ${epoch}`);
+  }
+
+  #unclaimed(): void {
+    this.#count('addresses that nobody answered for');
+    this.#trace(() => 'takes over: nobody stands for the address');
+    this.commit();
+  }
+
+  #place(): void {
+    this.engine.place({ role: this.role, holds: this.machine.hasAddress });
+  }
+
   #setOwning(owning: boolean): void {
     this.#owning = owning;
     if (owning && this.#behind) this.resync('what ended while not the owner');
@@ -307,6 +363,7 @@ export class Daemon {
       this.#claims++;
     }
     this.role = role;
+    this.#place();
   }
 
   #local(events: Uint8Array): void {
@@ -407,7 +464,10 @@ export class Daemon {
     const { machine } = this;
     this.#count('demotions');
     if (this.role !== 'primary' || !machine.hasAddress) return;
-    // two nodes think themselves active: whoever has the address when that is over takes all back
+    if (this.engine.fence().yieldedTo !== undefined) return;
+    if (this.engine.peers().every((peer) => !peer.alive || peer.place !== undefined)) return;
+    // a peer of the first version thinks itself active: whoever has the address when that is over
+    // takes all back
     const { now } = machine.around.scheduler;
     if (now - this.#contestedAt > PEACE_MS) this.#reclaimMs = RECLAIM_MS;
     this.#contestedAt = now;

@@ -2,6 +2,7 @@
  * Watches a run, and says what must never be. Nothing here knows how the protocol works: only what
  * the nodes hold, what they say to whom, and what has really happened.
  */
+import type { FenceOutcome } from '../../../sync/api.js';
 import type { Cache } from '../../../sync/cache.js';
 import type { Daemon } from './daemon.js';
 import type { Flows } from './flows.js';
@@ -23,6 +24,8 @@ export interface JudgeOptions {
 
 /** A node in sync has what a peer has owned for so long, if nothing was in the way meanwhile. */
 const IN_SYNC_MS = 4000;
+/** An address that comes is answered for until the daemon has noticed. */
+const YIELDED_MS = 100;
 /** Nobody counts on a node whose caches have been emptied by hand, for so long. */
 const FLUSHED_MS = 4000;
 
@@ -196,6 +199,27 @@ export class Judge implements Watcher {
     };
   }
 
+  /** Who has said that it has yielded does not answer, unless the address has come to it since. */
+  fenced(daemon: Daemon, { beaten, answered }: FenceOutcome): void {
+    const { id, name: taker } = daemon.machine;
+    if (beaten !== undefined) return;
+    const { epoch } = daemon.engine.fence();
+    for (const { node } of answered) {
+      const other = this.#options.machines.find((machine) => machine.id === node);
+      const there = other?.daemon?.engine.fence();
+      if (!other?.reached || !there || this.#options.now() - other.movedAt < YIELDED_MS) continue;
+      if (compareClaims({ epoch: there.epoch, owner: node }, { epoch, owner: id }) > 0) continue;
+      this.#fail('who yields is silent', `${other.name} has yielded to ${taker}, and answers`);
+    }
+    this.#options.count('takeovers fenced');
+  }
+
+  /** Who has yielded does not answer. */
+  silent({ engine, machine }: Daemon): void {
+    if (!machine.reached || engine.fence().yieldedTo === undefined) return;
+    this.#fail('who yields is silent', `${machine.name} has yielded, and answers`);
+  }
+
   /** Look at what has changed everywhere. */
   lookAround(): void {
     for (const [daemon, view] of this.views) {
@@ -329,7 +353,9 @@ export class Judge implements Watcher {
     const end = this.#ends.get(key);
     if (end && compareClaims(end, held) > 0) return true;
     const over = this.#options.flows().byKey.get(key)?.alive !== true;
-    return over && view.daemon.notices.includes('cache-full');
+    // in ALARM what a full cache has refused, or let go, is not known to its owner: not mended yet
+    const forgiven = over || view.daemon.engine.mode === 'ALARM';
+    return forgiven && view.daemon.notices.includes('cache-full');
   }
 
   #life(node: number, incarnation: number): View | undefined {

@@ -53,6 +53,8 @@ export interface KernelOptions {
 }
 
 export class Kernel {
+  /** For the virtual address, if that is on the machine. It outlives the daemon, as the table does. */
+  answers = true;
   readonly entries = new Map<number, Entry>();
   readonly #options: KernelOptions;
   readonly #tuples = new Map<number, number>();

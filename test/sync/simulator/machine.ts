@@ -3,6 +3,7 @@
  * Whatever the daemon does happens in a turn of that thread; while the thread is frozen, turns wait.
  */
 import { nodeId } from '../../../kernel/record/record.js';
+import type { FenceOutcome } from '../../../sync/api.js';
 import type { Timer } from '../../../sync/ports.js';
 import { Daemon, type DaemonSettings } from './daemon.js';
 import type { Dice } from './dice.js';
@@ -55,6 +56,8 @@ export interface Watcher {
   ending(daemon: Daemon, identities: readonly Uint8Array[]): () => void;
   /** Around a whole commit. */
   committing(daemon: Daemon): () => void;
+  /** A takeover has come to its end. */
+  fenced(daemon: Daemon, outcome: FenceOutcome): void;
   /** An operator has emptied caches. */
   emptied(daemon: Daemon): void;
   touched(daemon: Daemon): void;
@@ -68,8 +71,10 @@ export class Machine implements Port {
   kernel!: Kernel;
   daemon: Daemon | undefined;
   on = false;
-  /** A virtual address is here: packets come. */
+  /** A virtual address is here. */
   hasAddress = false;
+  /** When that has changed, or a daemon has been started here. */
+  movedAt = 0;
   frozenUntil = 0;
   /** What was done to it last that a node in sync may be excused for. */
   disturbedAt = 0;
@@ -103,6 +108,11 @@ export class Machine implements Port {
 
   setWall(byMs: number): void {
     this.#wallOffset += Math.floor(byMs * 1000);
+  }
+
+  /** Packets come: the address is here, and answered for. */
+  get reached(): boolean {
+    return this.on && this.hasAddress && this.kernel.answers;
   }
 
   get frozen(): boolean {

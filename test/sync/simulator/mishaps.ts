@@ -189,7 +189,9 @@ function crashMachine(scene: Scene, machine: Machine): void {
   scene.vrrp.lost(machine);
   machine.crash();
   clock(dice, profile, machine, count);
-  scheduler.after(dice.pick([3000, 4000, 9000]), () => machine.boot());
+  scheduler.after(dice.pick([3000, 4000, 9000]), () => {
+    if (!machine.on) machine.boot();
+  });
 }
 
 function clock(

@@ -302,4 +302,34 @@ export const MUTANTS: readonly Mutant[] = [
     text: '    if (!peer.alive && !(header.flags & HeaderFlag.LEAVING)) this.#revive(peer);\n',
     becomes: '',
   },
+  {
+    name: 'a node says that it has yielded, and answers',
+    file: 'sync/fence.ts',
+    text: '    this.#host.yield(peer, theirs.epoch);\n',
+    becomes: '    void peer;\n',
+  },
+  {
+    name: 'a node yields to a question only, and not to what a HELLO says',
+    file: 'sync/fence.ts',
+    text: 'if (place.stands) this.#meets(',
+    becomes: 'if (place.stands && asks) this.#meets(',
+  },
+  {
+    name: 'who has yielded never stands again',
+    file: 'sync/fence.ts',
+    text: '    this.#called = true;\n    unclaimed();',
+    becomes: '    this.#called = true;\n    void unclaimed;',
+  },
+  {
+    name: 'who has yielded stands again whoever else does',
+    file: 'sync/fence.ts',
+    text: '    for (const peer of live()) if (peer.place?.stands) return;\n',
+    becomes: '    void live;\n',
+  },
+  {
+    name: 'who stands is not said again in each HELLO',
+    file: 'sync/fence.ts',
+    text: '    if (this.#host.speaks) writeRole(writer, this.#place());',
+    becomes: '    if (this.#claiming) writeRole(writer, this.#place());',
+  },
 ];

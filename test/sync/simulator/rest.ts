@@ -16,6 +16,8 @@ export function atRest(
   const wrong: string[] = [];
   judge.lookAround();
   if (vrrp.masters.length !== 1) wrong.push(`${vrrp.masters.length} masters`);
+  const reached = machines.filter((machine) => machine.reached).length;
+  if (reached !== 1) wrong.push(`${reached} nodes answer for the address`);
   const views: View[] = [];
   for (const machine of machines) {
     const { daemon } = machine;

@@ -44,6 +44,8 @@ const LOOK_MS = 40;
 /** From whole links to rest, at most. NOTRACK may wait for half a minute before it asks again. */
 const SETTLE_MS = 20_000;
 const NOTRACK_SETTLE_MS = 35_000;
+/** To know who is alive, and to say who stands. */
+const ONE_ANSWERS_MS = 6000;
 
 export function run(options: RunOptions): Outcome {
   return new Run(options).play();
@@ -153,7 +155,7 @@ class Run {
 
   #beat(): void {
     if (!this.#busy) return;
-    for (const machine of this.#vrrp.masters) this.#traffic.beat(machine);
+    for (const machine of this.#machines) if (machine.reached) this.#traffic.beat(machine);
     this.#scheduler.after(this.#dice.part() * 2 * this.#profile.beatMs, () => this.#beat());
   }
 
@@ -163,6 +165,7 @@ class Run {
     this.#judge.lookAround();
     const daemons = this.#machines.flatMap(({ daemon }) => daemon ?? []);
     for (const machine of this.#machines) if (machine.on) this.#judge.epochs(machine);
+    for (const daemon of daemons) this.#judge.silent(daemon);
     if (looks % 3 === 0 && daemons.length > 0) {
       const daemon = this.#checks.pick(daemons);
       this.#judge.acknowledgements(daemon);
@@ -214,6 +217,7 @@ class Run {
     this.#pass(
       Math.max(0, ...this.#machines.map((machine) => machine.frozenUntil - this.#scheduler.now)),
     );
+    this.#oneAnswers();
     this.#vrrp.settle();
     // a move may be under way
     this.#scheduler.after(50, () => this.#vrrp.settle());
@@ -226,6 +230,50 @@ class Run {
     master?.daemon?.commit();
     this.#rest('after a commit');
     return settledMs;
+  }
+
+  /**
+   * VRRP has not settled yet, and may have given the address to several: of those that hear each other
+   * one answers, and it stays that one.
+   */
+  #oneAnswers(): void {
+    const { faults, tight } = this.#profile;
+    // a full cache comes first: see #makeRoom
+    if (tight) return;
+    if (faults.has('two masters')) {
+      for (const machine of this.#machines) this.#vrrp.give(machine);
+    }
+    // who is of the first version cannot be asked
+    if (this.#machines.some(({ daemon }) => !daemon?.speaks)) return;
+    const wrong = (): boolean => {
+      const holders = this.#vrrp.masters.length;
+      const answering = this.#machines.filter((machine) => machine.reached).length;
+      return (
+        answering !== Math.min(1, holders) || this.#machines.some(({ daemon }) => daemon?.busy)
+      );
+    };
+    const end = this.#scheduler.now + ONE_ANSWERS_MS;
+    while (wrong() && !this.#failure && this.#scheduler.now < end) this.#pass(50);
+    if (this.#failure) return;
+    const who = this.#machines.filter((machine) => machine.reached).map(({ name }) => name);
+    const holders = this.#vrrp.masters.length;
+    if (wrong()) {
+      const what = `${ONE_ANSWERS_MS / 1000} s after the links were whole again`;
+      this.#fail(
+        'one answers',
+        `${what}, of ${holders} with the address: ${who.join(', ') || 'none'}`,
+      );
+      return;
+    }
+    if (holders > 1) this.#count('one of several answered');
+    const { moves } = this.#vrrp;
+    this.#pass(ONE_ANSWERS_MS);
+    const still = this.#machines.filter((machine) => machine.reached).map(({ name }) => name);
+    if (moves !== this.#vrrp.moves || still.join() === who.join()) return;
+    this.#fail(
+      'one answers',
+      `first ${who.join()}, then ${still.join()}, and nothing had happened`,
+    );
   }
 
   /** Caches that were full have room again. */
@@ -263,7 +311,7 @@ class Run {
       scheduler: this.#scheduler,
       vrrp: this.#vrrp,
       burst: (machine) => {
-        if (!machine.on || !machine.hasAddress) return;
+        if (!machine.reached) return;
         this.#traffic.burst(machine);
       },
       emptied: ({ daemon }) => daemon && this.#judge.emptied(daemon),

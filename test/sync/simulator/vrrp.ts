@@ -4,6 +4,8 @@ import type { Machine } from './machine.js';
 import type { Scheduler } from './scheduler.js';
 
 export class Vrrp {
+  /** Addresses that have come or gone so far. */
+  moves = 0;
   readonly #machines: readonly Machine[];
   readonly #scheduler: Scheduler;
   readonly #dice: Dice;
@@ -28,6 +30,8 @@ export class Vrrp {
   give(machine: Machine): void {
     if (!machine.on || machine.hasAddress) return;
     machine.hasAddress = true;
+    machine.movedAt = this.#scheduler.now;
+    this.moves++;
     this.#trace(() => `${machine.name} has the address`);
     this.#tell(machine);
   }
@@ -35,6 +39,8 @@ export class Vrrp {
   take(machine: Machine): void {
     if (!machine.hasAddress) return;
     machine.hasAddress = false;
+    machine.movedAt = this.#scheduler.now;
+    this.moves++;
     this.#trace(() => `${machine.name} has the address no more`);
     this.#tell(machine);
   }
