@@ -167,15 +167,19 @@ static __always_inline void stamp_known(struct splice_entry *e, const struct spl
 	struct splice_tunables *t = get_tunables();
 	__u64 now = bpf_ktime_get_ns(), idle = idle_ms(e, now);
 	control_t next = control_read(e);
+	bool long_ago = seen_long_ago(e, c);
 
 	if (!t || control_torn(next))
 		return;
-	if (idle >= t->timeout_ms[SPLICE_TIMEOUT_PROBE] || seen_long_ago(e, c))
+	if (idle >= t->timeout_ms[SPLICE_TIMEOUT_PROBE] || long_ago)
 		e->live.unproven = 1;
 	if (r->idle_ms < idle) {	/* elsewhere the flow has gone on */
 		idle = r->idle_ms;
 		e->live.last_seen_ns = now - idle * NS_PER_MS;
-		forget_seen(e);
+		if (long_ago)
+			begin_anew(e);
+		else
+			forget_seen(e);
 	}
 	if (control_standby(c) && e->live.shortened && !control_finished(next))
 		return;	/* a SYN has asked for its addresses */
