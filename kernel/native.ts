@@ -152,6 +152,7 @@ export function loadObject(object: Pointer): Promise<number> {
 export const libc = {
   open: c.func('int open(const char *path, int flags)'),
   close: c.func('int close(int fd)'),
+  fcntl: c.func('int fcntl(int fd, int command, int argument)'),
   mmap: c.func('void *mmap(void *address, size_t length, int prot, int flags, int fd, int64_t at)'),
   munmap: c.func('int munmap(void *address, size_t length)'),
   socket: c.func('int socket(int domain, int type, int protocol)'),

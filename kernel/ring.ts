@@ -1,6 +1,7 @@
 /** The ring of events, read in place: no copy by the kernel, no call per event. */
-
+import { callFailed } from './error.js';
 import {
+  errno,
   libc,
   mapShared,
   memory,
@@ -13,6 +14,7 @@ import { mapInfo } from './pins.js';
 import { EVENT_SIZE } from './record/layout.js';
 
 const PAGE = 4096;
+const F_DUPFD_CLOEXEC = 1030;
 /** Bits of a record's length (linux/bpf.h). */
 const BUSY = 0x80000000;
 const DISCARDED = 0x40000000;
@@ -45,12 +47,17 @@ export class EventRing {
   readonly #onEvents: EventHandler;
   readonly #lostTotal: () => number;
   readonly #watch: Watch;
+  readonly #fd: number;
   readonly #timer: NodeJS.Timeout;
   #lostReported: number;
   /** The ring was full when it was looked at: events may have been lost. */
   #wasFull = false;
   #closed = false;
 
+  /**
+   * @param fd the caller's own: it may be closed before this is, and its number be another's
+   * @throws KernelError SYSTEM_CALL
+   */
   constructor(fd: number, lostTotal: () => number, onEvents: EventHandler) {
     const size = mapInfo(fd).maxEntries;
     this.#onEvents = onEvents;
@@ -67,7 +74,9 @@ export class EventRing {
     this.#data = new Uint8Array(producer, PAGE);
     // what nobody has read is from before this watch: its end may be among what was lost since
     Atomics.store(this.#consumer, 0, Atomics.load(this.#producer, 0));
-    this.#watch = watchFd(fd, 'readable', () => this.#read(false));
+    this.#fd = libc.fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    if (this.#fd < 0) throw callFailed('keeping the ring of events', errno());
+    this.#watch = watchFd(this.#fd, 'readable', () => this.#read(false));
     this.#timer = setInterval(() => this.#read(true), LOSS_CHECK_MS).unref();
   }
 
@@ -112,6 +121,7 @@ export class EventRing {
     this.#closed = true;
     clearInterval(this.#timer);
     this.#watch.close();
+    libc.close(this.#fd);
     libc.munmap(this.#consumerMemory, PAGE);
     libc.munmap(this.#producerMemory, this.#producerLength);
   }

@@ -125,6 +125,9 @@ else {
     assert.match(said, /"code":"TABLE_RESIZED","from":4096,"to":8192,"took_ms":\d+/);
     assert.equal((await pair.a.status())?.table, { live: 100, size: 8192, held: 0 });
     assert.equal(attached('eth0', 'eth7', 'peer7'), [2, 0, 0]);
+    // the old table's descriptors are gone, and their numbers are these connections'
+    const answers = await Promise.all(Array.from({ length: 30 }, () => pair.a.status()));
+    assert.is(answers.filter((status) => status?.table.live === 100).length, 30);
     const refused = await reload((text) => text.replace('TableSize 4096', 'TableSize 64'));
     assert.match(refused, '"code":"TABLE_NOT_RESIZED","size":8192,"wanted":64');
     assert.equal((await pair.a.status())?.table, { live: 100, size: 8192, held: 0 });
