@@ -23,8 +23,10 @@ const SLOW_MS = 1000;
 interface Kind {
   readonly directory: string;
   readonly ending: string;
-  /** Where to look for words to put in, and for samples: a document's blocks of code are some. */
+  /** Where to look for words to put in, and for samples. */
   readonly documents: readonly string[];
+  /** Their blocks of code are samples too; none of those about keys is a file of keys. */
+  readonly blocks: boolean;
   readonly share: number;
   read(text: string): unknown;
   /** What holds for whatever is taken. */
@@ -36,6 +38,7 @@ const KINDS: readonly Kind[] = [
     directory: 'spliced',
     ending: '.conf',
     documents: ['docs/configuration.md', 'docs/security.md', 'etc/spliced.conf'],
+    blocks: true,
     share: 0.5,
     read: (text) => readSettings(FILE, text),
     sound: (taken) => soundSettings(taken as ReturnType<typeof readSettings>),
@@ -44,6 +47,7 @@ const KINDS: readonly Kind[] = [
     directory: 'switchd',
     ending: '.conf',
     documents: ['docs/switchd.md', 'etc/switchd.conf'],
+    blocks: true,
     share: 0.3,
     read: (text) => readSwitchConfig(FILE, text),
     sound: (taken) => soundSwitch(taken as ReturnType<typeof readSwitchConfig>),
@@ -52,6 +56,7 @@ const KINDS: readonly Kind[] = [
     directory: 'keys',
     ending: '.key',
     documents: ['docs/security.md'],
+    blocks: false,
     share: 0.2,
     read: (text) => readKeys(FILE, text).map(({ id, secret }) => [id, secret.export()]),
     sound: (taken) => soundKeys(taken as [number, Buffer][]),
@@ -186,7 +191,8 @@ function textsOf(kind: Kind): { samples: string[]; words: string[] } {
   const read = (path: string): string =>
     readFileSync(new URL(`../../${path}`, import.meta.url), 'utf8');
   const documents = kind.documents.map(read);
-  const blocks = documents.flatMap((text) => text.split(/^```\n/m).filter((_, i) => i % 2 === 1));
+  const texts = kind.blocks ? documents : [];
+  const blocks = texts.flatMap((text) => text.split(/^```\n/m).filter((_, i) => i % 2 === 1));
   const files = corpus(`config/${kind.directory}`, kind.ending).map(({ octets }) =>
     Buffer.from(octets).toString(),
   );
