@@ -72,9 +72,10 @@ export class Daemon {
 
   private async bringUp(parts: Parts): Promise<void> {
     const { datapath, follower, ownership, sync, watch, track, interfaces } = parts;
-    ownership.start(datapath.adopted && this.hasAddress);
-    interfaces.start();
+    // what it finds first: a node that has its addresses is not one that has lost them
     watch.start();
+    ownership.start(datapath.adopted && watch.here.length > 0);
+    interfaces.start();
     // A daemon that is restarted on the active node must not make VRRP think ill of it.
     this.keepTrack(track, watch.here.length > 0 ? 'inSync' : 'outOfSync');
     follower.start();

@@ -14,9 +14,14 @@ export class Guard {
 
   get status(): Omit<StatusResult['guard'], 'held' | 'addresses'> {
     if (this.failover().virtualAddresses.length === 0) return { state: 'off', remaining_ms: 0 };
-    if (this.releaseAt === 0) return { state: 'armed', remaining_ms: 0 };
+    if (this.armed) return { state: 'armed', remaining_ms: 0 };
     const remaining_ms = Math.max(0, Math.ceil(this.releaseAt - performance.now()));
     return { state: remaining_ms > 0 ? 'releasing' : 'off', remaining_ms };
+  }
+
+  /** Until it is released. */
+  get armed(): boolean {
+    return this.releaseAt === 0;
   }
 
   arm(): void {

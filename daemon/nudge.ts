@@ -53,17 +53,19 @@ export class Nudge {
    * A takeover has come to its end. Where the address is to come yet, the nudge waits for the takeover that
    * comes with it.
    * @param committed entries that have become this node's
-   * @param busy flows that come first: see NudgeOptions
+   * @param options busy: flows that come first, see NudgeOptions; again: this node stood already, so that
+   *   nothing but new entries is a reason
    * @returns what came of it; undefined when there was nothing to be done yet, or any more
    */
   async takenOver(
     why: TakeoverReason | 'handover',
     committed: number,
-    busy?: Uint8Array,
+    { busy, again = false }: { busy?: Uint8Array; again?: boolean } = {},
   ): Promise<NudgeResult | undefined> {
     const now = performance.now();
     if (why === 'handover') this.plannedAt = now;
-    if (committed > 0 || now - this.beganAt > SAME_TAKEOVER_MS) this.wanted = true;
+    const another = !again && now - this.beganAt > SAME_TAKEOVER_MS;
+    if (committed > 0 || another) this.wanted = true;
     if (busy && busy.length > 0) this.busy = busy;
     if (!this.wanted || !this.parts.enabled() || !this.parts.active()) return undefined;
     this.wanted = false;

@@ -11,6 +11,10 @@
 //
 // What has to be exclusive, the addresses and new connections, waits for the fence; nothing else does.
 //
+// Who stands for the addresses already and is asked to take over once more (by a script that comes after the
+// address, by an operator, since its daemon was started anew) commits what there is to commit: nothing is held
+// back, and nobody is asked again.
+//
 // The steps are methods, in this order, each with its own file where it is more than a call.
 import type { Claims } from './claims.js';
 import type { CommitParts } from './commit.js';
@@ -27,6 +31,7 @@ import type { Follower } from './follower.js';
 import type { Guard } from './guard.js';
 import type { Log } from './log.js';
 import type { Nudge } from './nudge.js';
+import { externalSize } from './records.js';
 
 export interface TakeoverParts extends CommitParts {
   readonly guard: Guard;
@@ -42,6 +47,9 @@ export interface TakeoverParts extends CommitParts {
   /** This node stands for the addresses from now on. */
   readonly answering: () => void;
 }
+
+/** These come more than once of one takeover. */
+const REPEATED: readonly TakeoverReason[] = ['address', 'command', 'told'];
 
 type Taken = Pick<CommitResult, 'committed' | 'refused' | 'claiming'>;
 
@@ -65,15 +73,18 @@ export class Takeover {
   async run(why: TakeoverReason, peer?: number): Promise<CommitResult> {
     const began = performance.now();
     const busy = this.parts.sync.busy(); // while they are the peers'
-    this.hold();
-    this.parts.sync.claim();
+    const again = this.isThrough(why);
+    if (!again) {
+      this.hold();
+      this.parts.sync.claim();
+    }
     let taken: Taken;
     let fence: FenceStatus[] = [];
     try {
-      taken = await this.commit(peer);
+      taken = await this.commit(peer, again);
     } finally {
       // However it ended: held back for ever, a packet would be worse off than with a reset.
-      fence = await this.parts.fence.settle();
+      if (!again) fence = await this.parts.fence.settle();
       this.answer();
     }
     const took_ms = Math.round((performance.now() - began) * 10) / 10;
@@ -86,8 +97,8 @@ export class Takeover {
       fence,
       yielded_to: this.nameOf(sync.fence().beatenBy),
     };
-    this.tell(why, result);
-    if (this.stands) void this.nudge(why, result, busy);
+    this.tell(why, result, again);
+    if (this.stands) void this.nudge(why, result, busy, again);
     return result;
   }
 
@@ -102,6 +113,21 @@ export class Takeover {
     return peer?.name ?? node.toString(16).padStart(8, '0');
   }
 
+  /** This node stands and answers already, and knows of nobody who stands against it. */
+  private isThrough(why: TakeoverReason): boolean {
+    const { sync, datapath } = this.parts;
+    const { stands, epoch } = sync.fence();
+    if (!REPEATED.includes(why) || !this.stands || !stands) return false;
+    return datapath.answering === 'always' && (epoch > 0 || this.isAgreed);
+  }
+
+  /** For a node that stands by its address alone, as after a start: nobody else stands, or owns anything. */
+  private get isAgreed(): boolean {
+    const { sync } = this.parts;
+    const rival = sync.peers().some(({ alive, place }) => alive && (!place || place.stands));
+    return !rival && externalSize(sync) === 0;
+  }
+
   /** A node that stands already goes on serving: to ask the others again costs nobody a connection. */
   private hold(): void {
     const { datapath, draining, guard } = this.parts;
@@ -112,10 +138,14 @@ export class Takeover {
     datapath.answer('never');
   }
 
-  private async commit(peer: number | undefined): Promise<Taken> {
+  private async commit(peer: number | undefined, again: boolean): Promise<Taken> {
     const { claims, follower, committed } = this.parts;
     this.counters.commits++;
-    if (claims) return { committed: 0, refused: {}, claiming: claims.begin(peer) };
+    if (claims) {
+      // those that are under way are the takeover's
+      const begun = again && claims.status !== null;
+      return { committed: 0, refused: {}, claiming: begun ? 0 : claims.begin(peer) };
+    }
     const taken = await commit(this.parts, peer);
     await follower.setOwning(true);
     committed(taken.committed);
@@ -133,13 +163,15 @@ export class Takeover {
     draining.set('takeover', false);
     this.stands = sync.fence().stands;
     if (!this.stands) {
+      // without an address there is nothing to be silent about
+      if (!sync.fence().yieldedTo) datapath.answer('always');
       void follower.setOwning(false);
       void this.letGo();
       return;
     }
     datapath.answer('always');
     sync.stand();
-    guard.release();
+    if (guard.armed) guard.release();
     this.parts.answering();
   }
 
@@ -147,30 +179,28 @@ export class Takeover {
     why: TakeoverReason,
     { committed, claiming }: CommitResult,
     busy: Uint8Array,
+    again: boolean,
   ): Promise<void> {
     const { done } = this;
-    const nudged = await this.parts.nudge.takenOver(why, committed + claiming, busy);
+    const entries = committed + claiming;
+    const nudged = await this.parts.nudge.takenOver(why, entries, { busy, again });
     if (done && nudged) done.status = { ...done.status, nudged };
   }
 
-  private tell(why: TakeoverReason, result: CommitResult): void {
+  private tell(why: TakeoverReason, result: CommitResult, again: boolean): void {
     const { log } = this.parts;
     const { committed, claiming, epoch, took_ms } = result;
     const refused = Object.values(result.refused).reduce((sum, n) => sum + n, 0);
-    const { fence } = result;
-    const status = {
-      why,
-      entries: committed + claiming,
-      refused,
-      epoch,
-      took_ms,
-      fence,
-      nudged: null,
-    };
-    this.done = { at: performance.now(), status };
+    const entries = committed + claiming;
+    // what has become of the peers is as the takeover has found it
+    const fence = again ? (this.done?.status.fence ?? []) : result.fence;
+    const status = { why, entries, refused, epoch, took_ms, fence, nudged: null };
+    const idle = again && entries + refused === 0;
+    if (!idle) this.done = { at: performance.now(), status };
     if (result.yielded_to !== null)
       log.warn({ why, ...result }, 'commit: a peer has taken over by a stronger claim');
     else if (refused > 0) log.warn({ why, ...result }, 'commit: the kernel refused records');
+    else if (idle) log.info({ why, epoch, took_ms }, 'commit: this node stands already');
     else log.info({ why, ...result }, 'commit');
   }
 }

@@ -44,6 +44,35 @@ else {
       woken = performance.now();
     }
   };
+  /** b loses its address, and gets it again. */
+  const anew = async (): Promise<[string, FenceWay][]> => {
+    const { epoch } = await status(lab.b);
+    take(lab.b);
+    await lab.until('b is a backup', async () => (await status(lab.b)).role === 'backup');
+    give(lab.b);
+    await lab.until('b has taken over anew', async () => {
+      return ((await status(lab.b)).takeover?.epoch ?? 0) > epoch;
+    });
+    return ways(await status(lab.b));
+  };
+  /** A script comes after the address: b has taken over, and a is silent still. */
+  const sameAgain = async (): Promise<void> => {
+    const [before, counted] = [await status(lab.b), await runtime(lab.b)];
+    const { committed, epoch, fence: asked } = await lab.b.call('commit', { here: 'yes' });
+    assert.equal([committed, epoch, asked], [0, before.epoch, []]);
+    const after = await status(lab.b);
+    const told = ({ takeover }: StatusResult) => [
+      takeover?.why,
+      takeover?.entries,
+      takeover?.epoch,
+      takeover?.took_ms,
+    ];
+    assert.equal(told(after), told(before), 'the takeover is what is told of');
+    assert.equal(told(after).slice(0, 2), ['address', 20]);
+    assert.equal(ways(after), [['a', 'silent']]);
+    assert.is((await runtime(lab.b)).yields_asked, counted.yields_asked);
+    assert.is(await answering(lab.b), 'always');
+  };
   const script = (name: string, text: string): string => {
     const file = lab.lab.write(name, `#!/bin/sh\n${text}`);
     chmodSync(file, 0o755);
@@ -126,6 +155,20 @@ else {
     assert.is((await status(lab.b)).yielded_to, null);
   });
 
+  fence('a daemon that is started again where it has served goes on, and asks nobody', async () => {
+    const { epoch } = await status(lab.a);
+    await lab.a.signal('SIGKILL', true);
+    lab.a.start();
+    await lab.a.ready();
+    await lab.until('a is primary', async () => (await status(lab.a)).role === 'primary');
+    await lab.until('its commit', () => lab.a.log.includes('this node stands already'));
+    const a = await status(lab.a);
+    assert.equal([a.epoch, a.takeover, a.guard.state === 'armed'], [epoch, null, false]);
+    assert.is(a.internal.entries, 20);
+    assert.is((await runtime(lab.a)).yields_asked, 0);
+    assert.is(await answering(lab.a), 'always');
+  });
+
   fence('a peer that hangs is not waited for, and yields when it wakes up', async () => {
     await whileSilent(async () => {
       give(lab.b);
@@ -137,6 +180,7 @@ else {
       assert.match((await status(lab.b)).warnings.join(), 'a was alive at the last takeover');
       assert.match(lab.b.log, '"code":"NOT_FENCED"');
       assert.is((await runtime(lab.b)).fence_failed, 1);
+      await sameAgain();
     });
     await lab.until('a yields', async () => (await status(lab.a)).yielded_to === 'b');
     assert.is(await answering(lab.a), 'never');
@@ -170,7 +214,7 @@ else {
       }
       assert.match(lab.b.log, '--port 3 two words');
       rmSync(said);
-      assert.equal((await lab.b.call('commit', {})).fence, [{ peer: 'a', way: 'command' }]);
+      assert.equal(await anew(), [['a', 'command']]);
       assert.not(existsSync(said), 'of a peer that is stopped nothing is heard: once is enough');
     });
     const counters = await runtime(lab.b);
@@ -181,13 +225,13 @@ else {
     const fail = script('fail', 'echo no power switch; exit 3');
     await configure(`FenceCommand ${fail}`);
     await whileSilent(async () => {
-      assert.equal((await lab.b.call('commit', {})).fence, [{ peer: 'a', way: 'failed' }]);
+      assert.equal(await anew(), [['a', 'failed']]);
     });
     assert.match(lab.b.log, 'no power switch');
     assert.match(lab.b.log, 'exit status 3');
     await configure('FenceCommand /nonexistent/fence');
     await whileSilent(async () => {
-      assert.equal((await lab.b.call('commit', {})).fence, [{ peer: 'a', way: 'failed' }]);
+      assert.equal(await anew(), [['a', 'failed']]);
     });
     assert.match(lab.b.log, 'ENOENT');
     assert.is((await runtime(lab.b)).fence_command_failed, 2);
@@ -198,7 +242,7 @@ else {
     const hang = script('hang', `sleep 1000 & echo $! > ${pid}; wait`);
     await configure(`FenceCommand ${hang}\n  FenceCommandTimeout 500ms`);
     await whileSilent(async () => {
-      assert.equal((await lab.b.call('commit', {})).fence, [{ peer: 'a', way: 'timeout' }]);
+      assert.equal(await anew(), [['a', 'timeout']]);
     });
     const child = `/proc/${readFileSync(pid, 'utf8').trim()}`;
     await lab.until('its child is gone', () => {
@@ -208,6 +252,42 @@ else {
     assert.is((await status(lab.b)).guard.state !== 'armed', true, 'it goes on all the same');
   });
 
+  for (const [kept, what] of [
+    [false, 'is a backup that answers if it has to, where the address has gone'],
+    [true, 'takes over, where the address has stayed and nobody else answers'],
+  ] as const) {
+    fence(
+      `a daemon that starts after one was killed in the middle of a takeover ${what}`,
+      async () => {
+        const [gate, pid] = [lab.lab.path(`gate-${kept}`), lab.lab.path(`pid-${kept}`)];
+        const wait = script(
+          'wait',
+          `echo $$ > ${pid}; while [ ! -e ${gate} ]; do sleep 0.05; done`,
+        );
+        await configure(`FenceCommand ${wait}\n  FenceCommandTimeout 20`);
+        take(lab.b);
+        await lab.until('a serves', async () => (await status(lab.a)).yielded_to === null);
+        await whileSilent(async () => {
+          give(lab.b);
+          await lab.until('the command runs', () => existsSync(pid));
+          assert.is(await answering(lab.b), 'never');
+          await lab.b.signal('SIGKILL', true);
+          writeFileSync(gate, '');
+        });
+        take(kept ? lab.a : lab.b);
+        lab.b.start();
+        await lab.b.ready();
+        await lab.until('b is put right', async () => (await answering(lab.b)) === 'always');
+        const { role, draining, yielded_to } = await status(lab.b);
+        assert.equal([role, draining, yielded_to], [kept ? 'primary' : 'backup', false, null]);
+        if (kept) return;
+        assert.is(await answering(lab.a), 'always');
+        give(lab.b);
+        await lab.until('b serves', async () => (await status(lab.a)).yielded_to === 'b');
+      },
+    );
+  }
+
   fence('a peer of an older version is not asked, and not stopped', async () => {
     await lab.a.signal('SIGTERM', true);
     const argv = [process.execPath, '--import', 'tsx', OLD_PEER, 'old', '10.9.0.1'];
@@ -216,7 +296,7 @@ else {
       return (await status(lab.b)).peers.some(({ name, in_sync }) => name === 'old' && in_sync);
     });
     const before = (await runtime(lab.b)).fence_commands;
-    assert.equal((await lab.b.call('commit', {})).fence, [{ peer: 'old', way: 'unable' }]);
+    assert.equal(await anew(), [['old', 'unable']]);
     assert.is((await runtime(lab.b)).fence_commands, before);
     assert.match(lab.b.log, 'old runs an older version');
     assert.is(await answering(lab.b), 'always');
