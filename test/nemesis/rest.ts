@@ -2,7 +2,7 @@
 /** What has to be so when all is over: nothing is left, nothing is missing, and everybody lives. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { call } from '../../daemon/control/index.js';
+import { call, type StatusResult } from '../../daemon/control/index.js';
 import { WEB_SERVERS } from '../lab/topology.js';
 import { monotonicMs } from '../support/clock.js';
 import type { Bed } from './bed.js';
@@ -92,12 +92,7 @@ async function tablesEmpty(bed: Bed, wrong: string[]): Promise<void> {
   const left = async () => {
     const all = await Promise.all(bed.all.map(({ balancer }) => balancer.status()));
     return all.flatMap((status) => {
-      if (!status) return ['a daemon does not answer'];
-      const { node, table, internal, external } = status;
-      const counts = { kernel: table.live, internal: internal.entries, external: external.entries };
-      return Object.entries(counts).flatMap(([what, n]) =>
-        n > 0 ? `${n} ${what} on ${node}` : [],
-      );
+      return status ? entriesLeft(status) : ['a daemon does not answer'];
     });
   };
   const deadline = monotonicMs() + EMPTY_S * 1000;
@@ -111,6 +106,22 @@ async function tablesEmpty(bed: Bed, wrong: string[]): Promise<void> {
     }
     await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
   }
+}
+
+/** Entries by kind; those that a kernel holds for the other node are no flows of its own. */
+export function entriesLeft({
+  node,
+  table,
+  internal,
+  external,
+}: Pick<StatusResult, 'node' | 'table' | 'internal' | 'external'>): string[] {
+  const counts = {
+    'of its own in the kernel': table.live - table.held,
+    'standby in the kernel': table.held,
+    'in the internal cache': internal.entries,
+    'in the external cache': external.entries,
+  };
+  return Object.entries(counts).flatMap(([what, n]) => (n > 0 ? `${n} ${what} of ${node}` : []));
 }
 
 function rowsOf({ name, balancer }: Node): string[] {
