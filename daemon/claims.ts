@@ -61,6 +61,11 @@ export class Claims {
     return this.total;
   }
 
+  /** Resolves when none are under way: all are made, or what is left is not to be. */
+  async settled(): Promise<void> {
+    while (this.underWay) await this.last;
+  }
+
   /** What is not claimed yet stays held for its owner. Resolves when nothing is under way any more. */
   async stop(): Promise<void> {
     this.number++;

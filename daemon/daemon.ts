@@ -380,6 +380,7 @@ export class Daemon {
         handover,
         rehearsal,
         report,
+        claims,
         purgeTimeoutMs: () => this.settings.sync.purgeTimeoutMs,
         hasInternalCache: !settings.sync.disableInternalCache,
         stop: () => {

@@ -3,6 +3,7 @@ import type { Datapath } from '../kernel/datapath.js';
 import { COUNTED_SIZE } from '../kernel/record/counted.js';
 import type { SyncEngine } from '../sync/api.js';
 import { Breath, sumSteps } from './breath.js';
+import type { Claims } from './claims.js';
 import type { CacheName, Role, StatusResult } from './control/protocol.js';
 import type { Handlers } from './control/server.js';
 import { DaemonError } from './error.js';
@@ -21,6 +22,8 @@ export interface VerbParts {
   readonly handover: Handover;
   readonly rehearsal: Rehearsal;
   readonly report: Report;
+  /** With hot standby. */
+  readonly claims: Claims | undefined;
   readonly purgeTimeoutMs: () => number;
   /** Not with DisableInternalCache. */
   readonly hasInternalCache: boolean;
@@ -78,6 +81,8 @@ export function handlers(get: () => VerbParts, remember: (role: Role) => void): 
     },
     stats: async ({ what }) => ({ sections: get().report.stats(what) }),
     resync: async () => {
+      // a script has it right after the commit: the table is read once, when it is this node's
+      await get().claims?.settled();
       const { records } = await get().follower.resync('splicectl resync');
       return { records: get().hasInternalCache ? records : null };
     },

@@ -10,6 +10,8 @@ import { Trace } from '../trace.js';
 const RECEIVED = 'sock/sock_recv_length';
 /** By which of them a program waits is its own affair. */
 const WAITS = ['epoll_wait', 'epoll_pwait', 'epoll_pwait2', 'select', 'pselect6', 'poll', 'ppoll'];
+const SWITCH = 'sched/sched_switch';
+const GIVES_WAY = /prev_pid=(\d+) /;
 const UDP = 17;
 const BUFFER_KB = 16_384;
 const LINE = /-\d+ +\[\d+\].*? ([\d.]+): (\w+)/;
@@ -20,11 +22,14 @@ export interface Waits {
   readonly taken: number[];
   /** The longest time between two waits in milliseconds. */
   readonly longestTurn: number;
+  /** The most that one of them took of a processor: without what other programs and threads had meanwhile. */
+  readonly longestWork: number;
 }
 
 export class Arrivals {
   readonly #trace: Trace;
   readonly #waits: string[];
+  #pid = 0;
 
   constructor(lab: Lab) {
     this.#trace = new Trace(lab, BUFFER_KB);
@@ -41,6 +46,8 @@ export class Arrivals {
       this.#trace.enable(`syscalls/sys_enter_${name}`, `common_pid == ${pid}`);
       this.#trace.enable(`syscalls/sys_exit_${name}`, `common_pid == ${pid}`);
     }
+    this.#trace.enable(SWITCH, `prev_pid == ${pid} || next_pid == ${pid}`);
+    this.#pid = pid;
     this.#trace.start();
   }
 
@@ -49,20 +56,33 @@ export class Arrivals {
     let received = false;
     let woken = Number.POSITIVE_INFINITY;
     let longestTurn = 0;
+    let longestWork = 0;
+    let away = 0; // in this turn
+    let left = Number.NaN;
     for (const line of this.#trace.stop()) {
       const [, seconds, event] = LINE.exec(line) ?? [];
       if (event === undefined) continue;
       const at = Number(seconds) * 1000;
       if (event === 'sock_recv_length') received = true;
-      else if (line.includes('->')) woken = at;
-      else {
+      else if (event === 'sched_switch') {
+        const [, from] = GIVES_WAY.exec(line) ?? [];
+        if (Number(from) === this.#pid) left = at;
+        else if (!Number.isNaN(left)) {
+          away += at - left;
+          left = Number.NaN;
+        }
+      } else if (line.includes('->')) {
+        woken = at;
+        away = 0;
+      } else {
         if (received) taken.push(at);
         received = false;
         longestTurn = Math.max(longestTurn, at - woken);
+        longestWork = Math.max(longestWork, at - woken - away);
         woken = Number.POSITIVE_INFINITY;
       }
     }
-    return { taken, longestTurn };
+    return { taken, longestTurn, longestWork };
   }
 
   close(): void {

@@ -114,6 +114,29 @@ real('a second takeover in the middle takes the place of the first', async () =>
 });
 
 real(
+  'who waits for the claims waits for the second ones too, and not for those that are cut',
+  async () => {
+    rig.born(2000);
+    const { claims } = rig.life;
+    await claims.settled();
+    rig.onChunk = (chunks) => {
+      rig.onChunk = () => {};
+      if (chunks === 1) claims.begin(undefined);
+    };
+    claims.begin(undefined);
+    await claims.settled();
+    rig.settle();
+    assert.equal(rig.counts(), { own: 2000, held: 0, internal: 2000, external: 0 });
+    rig.a.commit();
+    rig.settle();
+    cutAfter(2);
+    claims.begin(undefined);
+    await claims.settled();
+    assert.ok(rig.counts().held > 0);
+  },
+);
+
+real(
   'lost to the peer in the middle: what was claimed and what was not is held for it',
   async () => {
     rig.born(2000);

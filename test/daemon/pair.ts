@@ -86,6 +86,10 @@ Failover {
     closeSync(out);
   }
 
+  get pid(): number {
+    return this.process?.pid ?? Number.NaN;
+  }
+
   get logFile(): string {
     return this.lab.path(this.name, 'log');
   }
@@ -161,8 +165,8 @@ Failover {
   }
 
   /** Records of splices that could have been born on this node; client ports count up from 20000. */
-  async born(count: number, firstId: number): Promise<Uint8Array> {
-    const { incarnation } = await this.table();
+  async born(count: number, firstId: number, table?: Datapath): Promise<Uint8Array> {
+    const { incarnation } = table ?? (await this.table());
     const bytes = new Uint8Array(count * RECORD_SIZE);
     for (let i = 0; i < count; i++) {
       const record = newRecord();
