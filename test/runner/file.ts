@@ -3,7 +3,7 @@
  * Runs one test file in a process of its own, and says what became of it.
  *
  * uvu itself has no deadline, an open handle keeps it hanging after its summary, and a forgotten
- * `.run()` is no test at all and exit status 0. So the verdict here rests on the summary that uvu
+ * `.run()` is no test at all and exit status 0, as is a `before()` that throws. So the verdict here rests on the summary that uvu
  * prints, on the exit status, on the clock, and on what is still running afterwards.
  */
 import { spawn } from 'node:child_process';
@@ -141,6 +141,8 @@ export async function runFile(root: string, file: string): Promise<FileResult> {
       problems.push('has no tests; is a suite.run() missing at its end?');
     else if (ended.code !== 0 && failed === 0)
       problems.push(`its tests passed, but its exit status is ${ended.code}`);
+    else if (ended.code === 0 && failed > 0)
+      problems.push(`${failed} tests were never begun: has a before() or an after.each() thrown?`);
   }
   return {
     file,

@@ -13,7 +13,16 @@ const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 const runner = suite('test runner');
 
 /** Fixtures are started together: they are slow to start and idle for the rest. */
-const names = ['passes', 'fails', 'forgets-run', 'hangs', 'crashes', 'rejects', 'orphans'] as const;
+const names = [
+  'passes',
+  'fails',
+  'forgets-run',
+  'throws-before',
+  'hangs',
+  'crashes',
+  'rejects',
+  'orphans',
+] as const;
 const results = new Map(
   names.map((name) => [name, runFile(root, `test/self/fixtures/${name}.ts`)] as const),
 );
@@ -50,6 +59,13 @@ runner('fails a file whose run() was forgotten', async () => {
   const { passed, failed, problems } = await result('forgets-run');
   assert.equal({ passed, failed }, { passed: 0, failed: 1 });
   assert.match(problems.join(), 'has no tests');
+});
+
+runner('fails a file whose before() throws, of which uvu says nothing', async () => {
+  const { passed, failed, problems, output } = await result('throws-before');
+  assert.equal({ passed, failed }, { passed: 0, failed: 3 });
+  assert.match(problems.join(), '2 tests were never begun');
+  assert.not.match(output, 'FAIL');
 });
 
 runner('ends a file at its deadline, with the child that left its group', async () => {
