@@ -104,12 +104,12 @@ real('the splice is announced at once, and is spliced when another node has it',
 real('when nobody confirms, the commit goes on after the time that it is given', async () => {
   legs.datapath.deferMs = 200;
   const before = counter('defer_expired');
+  const began = performance.now();
   const done = transfer();
   await until('the announcement', () => announced.length === 1);
-  const began = performance.now();
   await until('the commit', () => outcomes.length === 1);
   const took = performance.now() - began;
-  assert.ok(took > 150 && took < 400, `${took} ms`);
+  assert.ok(took > 200, `${took} ms`);
   assert.is(counter('defer_expired'), before + 1);
   assert.is(states(dump()[0]), 'SPLICED SPLICED');
   assert.ok((await done).ok);
@@ -128,7 +128,14 @@ real('it goes on at once when nobody is to be waited for any more', async () => 
 
 real('a flow that ends while its commit waits is told, and waits no longer', async () => {
   legs.datapath.deferMs = 60_000;
+  // or it may be over, on a machine that is busy, before the proxy asks for the first time
+  const chain = 'type filter hook output priority 0; tcp flags & fin == fin drop;';
+  legs.in('server', 'nft', `table inet t { chain o { ${chain} }; }`);
   const done = legs.transfer({ verb: 'PUT', length: 100 });
+  await until('the announcement', () => announced.length === 1);
+  assert.is(states(new RecordView(announced[0])), 'SPLICED SPLICED');
+  assert.equal(outcomes, []);
+  legs.lose('server', 0);
   await until('the end', () => announced.some((r) => states(new RecordView(r)).includes('FIN')));
   await until('the commit', () => outcomes.length === 1);
   assert.ok((await done).ok);
