@@ -7,15 +7,8 @@ import { ControlError, call, type StatusResult } from '../../daemon/control/inde
 import { RECORD_SIZE } from '../../kernel/record/layout.js';
 import { nodeId, RecordView } from '../../kernel/record/record.js';
 import type { Lab, Started } from './lab.js';
-import { type Service, USED, virtualServers } from './services.js';
-import {
-  addressOf,
-  type BalancerName,
-  bracketed,
-  SYNC_GROUP,
-  VIRTUAL_ADDRESSES,
-  virtualAddress,
-} from './topology.js';
+import { EVERYWHERE, placeOf, virtualServers } from './services.js';
+import { addressOf, type BalancerName, SYNC_GROUP, VIRTUAL_ADDRESSES } from './topology.js';
 
 /** Each node's share of local ports: after a takeover both nodes' choices meet at the servers. */
 const PORTS: Record<BalancerName, string> = { 'lb-a': '20000 39999', 'lb-b': '40000 59999' };
@@ -136,19 +129,18 @@ ${VIRTUAL_ADDRESSES.map((a) => `  VirtualAddress ${a.address} dev ${a.device}`).
 
   /** The proxy listens for every service. */
   serves(): boolean {
-    return this.#listening().length === USED.both.length;
+    return this.#listening() === EVERYWHERE.length;
   }
 
   /** ... for any. */
   listens(): boolean {
-    return this.#listening().length > 0;
+    return this.#listening() > 0;
   }
 
-  #listening(): Service[] {
+  #listening(): number {
     const sockets = this.lab.exec(this.name, 'ss', '-Hltn');
-    return USED.both.filter(({ clients, port }) =>
-      sockets.includes(` ${bracketed(virtualAddress('clients', clients))}:${port} `),
-    );
+    return EVERYWHERE.filter(({ host, service }) => sockets.includes(` ${placeOf(service, host)} `))
+      .length;
   }
 
   /** undefined while no daemon answers. */

@@ -1,11 +1,11 @@
 import type { ChildProcess } from 'node:child_process';
 import { broken, compileFlows, type FlowKind, Flows } from '../load/flows.js';
 import type { Lab } from './lab.js';
-import { USED } from './services.js';
-import { addressOf, bracketed, virtualAddress, WEB_SERVERS } from './topology.js';
+import { placeOf, USED } from './services.js';
+import { addressOf, bracketed, VIRTUAL_HOSTS, WEB_SERVERS } from './topology.js';
 
 export interface LoadOptions {
-  /** Flows of each kind over each of the three services. */
+  /** Flows of each kind over each of the three services, at each of their addresses in turn. */
   flows: Partial<Record<FlowKind, number>>;
   /** Octets a second of each stream. */
   pace: number;
@@ -48,19 +48,19 @@ export class Load {
     return await this.#open('', this.options.flows);
   }
 
-  /** One more over each service. @param name tells them from others */
+  /** One more over each service at each of its addresses. @param name tells them from others */
   async more(name: string): Promise<number> {
-    return await this.#open(`-${name.replaceAll(' ', '-')}`, { both: 1 });
+    return await this.#open(`-${name.replaceAll(' ', '-')}`, { both: VIRTUAL_HOSTS.length });
   }
 
   async #open(suffix: string, flows: LoadOptions['flows']): Promise<number> {
     const { pace, every } = this.options;
     const groups: string[] = [];
     let all = 0;
-    for (const { name, clients, port } of USED.both) {
-      const to = [`${bracketed(virtualAddress('clients', clients))}:${port}`];
+    for (const service of USED.both) {
+      const to = VIRTUAL_HOSTS.map((host) => placeOf(service, host));
       for (const [kind, count] of Object.entries(flows)) {
-        const group = `${kind}-${name}${suffix}`;
+        const group = `${kind}-${service.name}${suffix}`;
         await this.#run.start(group, { kind: kind as FlowKind, count, to, pace, every });
         groups.push(group);
         all += count;

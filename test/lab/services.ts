@@ -1,4 +1,12 @@
-import { addressOf, bracketed, type Family, virtualAddress, WEB_SERVERS } from './topology.js';
+import {
+  addressOf,
+  bracketed,
+  type Family,
+  VIRTUAL_HOSTS,
+  type VirtualHost,
+  virtualAddress,
+  WEB_SERVERS,
+} from './topology.js';
 
 /** What clients can connect to: named by the family of their connections and of those to the servers. */
 export type ServiceName = '4-4' | '6-6' | '6-4';
@@ -24,30 +32,37 @@ export const USED: Record<FamilyChoice, readonly Service[]> = {
   both: [SERVICES['4-4'], SERVICES['6-6'], SERVICES['6-4']],
 };
 
+/** All of them, at each of the virtual addresses. */
+export const EVERYWHERE: readonly { host: VirtualHost; service: Service }[] = VIRTUAL_HOSTS.flatMap(
+  (host) => USED.both.map((service) => ({ host, service })),
+);
+
+/** Where clients reach a service: an address and a port, as a URL or ss has them. */
+export function placeOf({ clients, port }: Service, host?: VirtualHost): string {
+  return `${bracketed(virtualAddress('clients', clients, host))}:${port}`;
+}
+
 export function isFamilyChoice(text: string): text is FamilyChoice {
   return Object.hasOwn(USED, text);
 }
 
-export function urlOf({ clients, port }: Service): string {
-  return `http://${bracketed(virtualAddress('clients', clients))}:${port}`;
+export function urlOf(service: Service): string {
+  return `http://${placeOf(service)}`;
 }
 
 /** All services as switchd's configuration has them. */
 export function virtualServers(ports: string): string {
-  return Object.values(SERVICES)
-    .map(
-      ({
-        clients,
-        servers,
-        port,
-      }) => `virtual_server ${virtualAddress('clients', clients)} ${port} {
+  return EVERYWHERE.map(
+    ({
+      host,
+      service: { clients, servers, port },
+    }) => `virtual_server ${virtualAddress('clients', clients, host)} ${port} {
   schedule_lc
   listen_backlog 1024
-  source ${virtualAddress('servers', servers)}
+  source ${virtualAddress('servers', servers, host)}
   ports ${ports}
 ${WEB_SERVERS.map((web) => `  real_server ${addressOf(web, 'servers', servers)} 80`).join('\n')}
 }
 `,
-    )
-    .join('');
+  ).join('');
 }

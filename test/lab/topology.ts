@@ -15,6 +15,7 @@ import { command, type Lab } from './lab.js';
  *
  *   10.1.0.100, fd00:1::100  where clients connect; on lb-a or lb-b, moved by keepalived or another manager
  *   10.2.0.100, fd00:2::100  what the servers see as client; they move with them
+ *   ... and with 101 at the end a second one of each, which moves with these
  *
  * A number at a node is the end of its address in either family. Each network is a bridge in the
  * namespace "fabric"; a cable is a veth pair whose end in the fabric is called <node>.<net>, and
@@ -32,7 +33,9 @@ const NETS: Record<Net, { prefix: Partial<Record<Family, string>> }> = {
 };
 const PREFIX_LENGTH: Record<Family, number> = { 4: 24, 6: 64 };
 const HOST_LENGTH: Record<Family, number> = { 4: 32, 6: 128 };
-const VIRTUAL_HOST = '100';
+/** Each side has one of each in either family. */
+export const VIRTUAL_HOSTS = ['100', '101'] as const;
+export type VirtualHost = (typeof VIRTUAL_HOSTS)[number];
 export const SYNC_GROUP = '225.0.0.50';
 
 export type BalancerName = 'lb-a' | 'lb-b';
@@ -81,8 +84,12 @@ export function addressOf(node: string, net: Net, family: Family = '4'): string 
 }
 
 /** Where clients connect, and what servers see as client. */
-export function virtualAddress(net: 'clients' | 'servers', family: Family): string {
-  return within(net, family, VIRTUAL_HOST);
+export function virtualAddress(
+  net: 'clients' | 'servers',
+  family: Family,
+  host: VirtualHost = '100',
+): string {
+  return within(net, family, host);
 }
 
 export interface VirtualAddress {
@@ -95,12 +102,14 @@ export interface VirtualAddress {
 }
 
 /** All that move together. */
-export const VIRTUAL_ADDRESSES: VirtualAddress[] = FAMILIES.flatMap((family) =>
-  (['clients', 'servers'] as const).map((net) => {
-    const address = virtualAddress(net, family);
-    const device = net === 'clients' ? 'eth0' : 'eth1';
-    return { family, net, address, cidr: `${address}/${HOST_LENGTH[family]}`, device };
-  }),
+export const VIRTUAL_ADDRESSES: VirtualAddress[] = VIRTUAL_HOSTS.flatMap((host) =>
+  FAMILIES.flatMap((family) =>
+    (['clients', 'servers'] as const).map((net) => {
+      const address = virtualAddress(net, family, host);
+      const device = net === 'clients' ? 'eth0' : 'eth1';
+      return { family, net, address, cidr: `${address}/${HOST_LENGTH[family]}`, device };
+    }),
+  ),
 );
 
 /** An address as a URL, or nginx, has it before a port. */
