@@ -5,6 +5,7 @@ import { testJourney } from '../lab/journey-test.js';
 // Three seconds without an advertisement are nothing that a busy machine brings about: not serial.
 const ucarp = suite('ucarp');
 
-testJourney(ucarp, { manager: 'ucarp' }, ['planned', 'crash']);
+// The way back to lb-a is a handover, by `splicectl handover` and HandoverCommand, as in `planned`.
+testJourney(ucarp, { manager: 'ucarp' }, ['crash']);
 
 ucarp.run();
