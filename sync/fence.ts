@@ -13,17 +13,14 @@
  * rules (an address that moves, an operator, a node that dies or is not heard), and no other follows.
  */
 import type { FencedPeer, FenceInfo, FenceOutcome, Standing } from './api.js';
+import { Round } from './asking.js';
 import { counts } from './counts.js';
 import type { Outbox } from './outbox.js';
 import type { Peer } from './peer.js';
 import type { Clock, Timer } from './ports.js';
-import { type Claim, stronger } from './tombstones.js';
+import { beats, type Claim } from './tombstones.js';
 import { type Role, readRole, Type, type Writer, writeRole } from './wire.js';
 
-/** Between two questions at first; after so many of them twice as long, and so on. */
-const ASK_MS = 3;
-const ASK_MS_MAX = 100;
-const ASKS = 10;
 /** The same question of one peer is answered so often at most; it comes by several paths. */
 const ANSWER_MS = 1;
 /** A weaker claim is answered by the own one so often at most. */
@@ -56,20 +53,6 @@ export interface FenceHost {
   yield(to: FencedPeer, epoch: number): void;
   /** This node holds an address, has yielded, and nobody stands any more. */
   unclaimed(): void;
-}
-
-/** A takeover whose questions are under way. */
-interface Round {
-  readonly epoch: number;
-  readonly startedAt: number;
-  /** Whoever was alive, and knows the question. */
-  readonly asked: readonly Peer[];
-  readonly unable: readonly Peer[];
-  readonly answered: Set<Peer>;
-  asks: number;
-  timer: Timer | undefined;
-  deadline: Timer | undefined;
-  done: ((outcome: FenceOutcome) => void) | undefined;
 }
 
 export class Fence {
@@ -122,7 +105,7 @@ export class Fence {
   stop(): void {
     this.#running = false;
     this.#awaited?.cancel();
-    if (this.#round) this.#end(this.#round);
+    this.#round?.end();
   }
 
   /** It answers for the addresses, or is about to. */
@@ -154,7 +137,7 @@ export class Fence {
   /** Begin a takeover. Returns its epoch. */
   claim(): number {
     const { clock } = this.#host;
-    if (this.#round) this.#end(this.#round);
+    this.#round?.end();
     this.#claim = this.#host.raiseEpoch();
     this.#claiming = true;
     this.#hasYielded = false;
@@ -162,22 +145,21 @@ export class Fence {
     this.#called = false;
     const live = [...this.#host.live()];
     const able = (peer: Peer): boolean => this.#host.speaks && peer.place !== undefined;
-    const round: Round = {
-      epoch: this.#claim,
-      startedAt: clock.now(),
+    const round = new Round({
+      claim: { epoch: this.#claim, owner: this.#host.node },
       asked: live.filter(able),
       unable: live.filter((peer) => !able(peer)),
-      answered: new Set(),
-      asks: 0,
-      timer: undefined,
-      deadline: undefined,
-      done: undefined,
-    };
+      clock,
+      counts: this.counts,
+      say: () => this.#sayYield(0),
+      beaten: () => this.#beatenBy,
+      ended: () => {
+        if (this.#round === round) this.#round = undefined;
+      },
+    });
     this.#round = round;
-    this.counts.yields_asked += round.asked.length;
-    this.counts.yields_unable += round.unable.length;
     this.#changed();
-    this.#ask(round);
+    round.ask();
     return this.#claim;
   }
 
@@ -191,14 +173,7 @@ export class Fence {
       done({ beaten: this.#beatenBy, answered: [], silent: [], unable: [] });
       return;
     }
-    round.done = done;
-    const { clock } = this.#host;
-    const wait = Math.max(0, round.startedAt + timeoutMs - clock.now());
-    // an answer may have come, and waits to be read behind this timer
-    round.deadline = clock.after(wait, () => {
-      round.deadline = clock.after(0, () => this.#end(round));
-    });
-    this.#progressed(round);
+    round.settle(timeoutMs, done);
   }
 
   /** The takeover is through: this node answers. */
@@ -236,7 +211,7 @@ export class Fence {
     peer.place = place;
     this.#host.noteEpoch(Math.max(place.epoch, place.yieldedTo.epoch));
     if (place.stands) this.#meets(peer, { epoch: place.epoch, owner: peer.node });
-    if (this.#round) this.#progressed(this.#round);
+    this.#round?.progressed();
     if (asks && !this.stands) this.#answer(peer);
     this.look();
   }
@@ -271,7 +246,7 @@ export class Fence {
     this.#called = false;
     this.#awaitedUntil = Number.NEGATIVE_INFINITY;
     this.#acknowledge(theirs);
-    if (this.#round) this.#end(this.#round);
+    this.#round?.end();
     this.#changed();
   }
 
@@ -301,14 +276,6 @@ export class Fence {
     return true;
   }
 
-  #ask(round: Round): void {
-    if (round.asked.length === 0) return;
-    this.#sayYield(0);
-    const longer = 2 ** Math.floor(++round.asks / ASKS);
-    const wait = Math.min(ASK_MS * longer, ASK_MS_MAX);
-    round.timer = this.#host.clock.after(wait, () => this.#ask(round));
-  }
-
   #sayYield(receiver: number): void {
     if (this.#host.speaks) this.#byAllPaths(Type.YIELD, { receiver });
   }
@@ -318,37 +285,6 @@ export class Fence {
     for (let path = 0; path < paths; path++) {
       outbox.control(type, to, (writer) => writeRole(writer, this.#place()), path);
     }
-  }
-
-  #progressed(round: Round): void {
-    const claim = { epoch: round.epoch, owner: this.#host.node };
-    for (const peer of round.asked) {
-      const { place } = peer;
-      if (round.answered.has(peer) || !place || place.stands) continue;
-      if (beats(claim, place.yieldedTo)) continue;
-      round.answered.add(peer);
-      this.counts.yields_answered++;
-    }
-    if (round.answered.size < round.asked.length) return;
-    round.timer?.cancel();
-    if (round.done) this.#end(round);
-  }
-
-  #end(round: Round): void {
-    if (this.#round === round) this.#round = undefined;
-    round.timer?.cancel();
-    round.deadline?.cancel();
-    const silent = round.asked.filter((peer) => !round.answered.has(peer));
-    const beaten = this.#beatenBy;
-    if (!beaten) this.counts.yields_unanswered += silent.length;
-    const answered = [...round.answered];
-    round.done?.({
-      beaten,
-      answered: answered.map(named),
-      silent: silent.map(named),
-      unable: round.unable.map(named),
-    });
-    round.done = undefined;
   }
 
   #place(): Role {
@@ -371,12 +307,4 @@ export class Fence {
     this.#serial++;
     if (this.#running) this.#host.sayHello();
   }
-}
-
-function beats(a: Claim, b: Claim): boolean {
-  return stronger(a.epoch, a.owner, b.epoch, b.owner);
-}
-
-function named({ node, name }: Peer): FencedPeer {
-  return { node, name };
 }

@@ -64,3 +64,8 @@ export class Tombstones {
 export function stronger(epochA: number, ownerA: number, epochB: number, ownerB: number): boolean {
   return epochA !== epochB ? epochA > epochB : ownerA > ownerB;
 }
+
+/** The same of claims as they are kept. */
+export function beats(a: Claim, b: Claim): boolean {
+  return stronger(a.epoch, a.owner, b.epoch, b.owner);
+}
