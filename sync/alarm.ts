@@ -117,10 +117,16 @@ class Alarm extends Untracked {
       if (this.stopped || !peer.alive || peer.inSync) return;
       // one that has just been silent has not said all
       const silence = Math.max(SILENCE_HELLOS * helloMs, (ROUND_HEARD - 1) * refreshMs);
-      if (clock.now() - peer.heardAt < silence) this.host.complete(peer);
+      if (clock.now() - peer.heardAt < silence) this.#heardRound(peer);
       if (!peer.inSync) this.#hear(peer);
     });
     this.#rounds.set(peer, timer);
+  }
+
+  /** What found no room in it is not here, though the next round may say it anew. */
+  #heardRound(peer: Peer): void {
+    peer.lackedAt = Math.max(peer.lackedAt, peer.refusedAt);
+    this.host.complete(peer);
   }
 
   #wait(): void {

@@ -171,6 +171,7 @@ export class Members {
   #nothingMissing(peer: Peer, first: number): void {
     if (peer.refusedAt >= first || this.#stopped) return;
     peer.refusedAt = 0;
+    peer.lackedAt = 0;
     if (!peer.inSync) this.#cameIn(peer);
     this.#host.mode.reportNow(peer);
     this.#judge();

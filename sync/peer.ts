@@ -63,6 +63,8 @@ export class Peer {
   wanted = 0;
   /** The last datagram of whose records one did not find room in the cache; 0: none. */
   refusedAt = 0;
+  /** ALARM: the last of those in rounds that are over; 0: none, or all has been heard since. */
+  lackedAt = 0;
   /** A bulk for what was refused is asked for again when there is room, not before this. */
   askAgainAt = 0;
   askAgainMs = ASK_AGAIN_MS;
@@ -121,6 +123,7 @@ export class Peer {
     this.busy.clear();
     this.touched.fill(0);
     this.refusedAt = 0;
+    this.lackedAt = 0;
     this.askAgainMs = ASK_AGAIN_MS;
     this.followedFrom = Number.POSITIVE_INFINITY;
     this.acked = 0;

@@ -40,10 +40,10 @@ export function takeReport(outbox: Outbox, peer: Peer, datagram: Datagram): Reje
   return undefined;
 }
 
-function writeReport(writer: Writer, { window, refusedAt }: Peer): void {
+function writeReport(writer: Writer, { window, refusedAt, lackedAt }: Peer): void {
   const followed = writer.item(Segment.FOLLOWED);
   // what was refused is not here, whatever of it has come
-  writeU64(writer.view, followed, Math.max(window.base, refusedAt + 1));
+  writeU64(writer.view, followed, Math.max(window.base, Math.max(refusedAt, lackedAt) + 1));
   writeU64(writer.view, followed + 8, window.highest);
   for (const range of window.missing) {
     if (!writer.fits(Segment.MISSING)) return;

@@ -353,9 +353,7 @@ export class Judge implements Watcher {
     const end = this.#ends.get(key);
     if (end && compareClaims(end, held) > 0) return true;
     const over = this.#options.flows().byKey.get(key)?.alive !== true;
-    // in ALARM what a full cache has refused, or let go, is not known to its owner: not mended yet
-    const forgiven = over || view.daemon.engine.mode === 'ALARM';
-    return forgiven && view.daemon.notices.includes('cache-full');
+    return over && view.daemon.notices.includes('cache-full');
   }
 
   #life(node: number, incarnation: number): View | undefined {

@@ -227,7 +227,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'a record that finds no room counts as held',
     file: 'sync/report.ts',
-    text: 'Math.max(window.base, refusedAt + 1)',
+    text: 'Math.max(window.base, Math.max(refusedAt, lackedAt) + 1)',
     becomes: 'Math.max(window.base, refusedAt * 0)',
   },
   {
@@ -289,6 +289,12 @@ export const MUTANTS: readonly Mutant[] = [
     file: 'sync/alarm.ts',
     text: 'if (peer.followedFrom !== followed) this.#lacks.set(peer, 0);',
     becomes: 'void followed;',
+  },
+  {
+    name: 'ALARM: what found no room counts as held when the round is over',
+    file: 'sync/alarm.ts',
+    text: '    peer.lackedAt = Math.max(peer.lackedAt, peer.refusedAt);\n',
+    becomes: '',
   },
   {
     name: 'NOTRACK: a gap is no reason to ask',
