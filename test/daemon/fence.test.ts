@@ -90,6 +90,10 @@ else {
 
   fence.before(async () => {
     lab = new Pair();
+    // for a peer that is slow to answer on a busy machine
+    lab.b.configure((text) =>
+      text.replace('GuardTimeout 2', 'GuardTimeout 2\n  FenceTimeout 300ms'),
+    );
     await lab.start();
   });
   fence.after(() => lab?.remove());
