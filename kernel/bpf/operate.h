@@ -128,15 +128,21 @@ static __always_inline bool to_copy(struct splice_entry *e, __u64 since)
 	       (__s64)(e->live.last_seen_ns - since) >= 0;
 }
 
-/* An entry that came from elsewhere, and that nobody has used here for ms or longer. */
+/*
+ * An entry of which nobody knows whether its flow still lives, unused here for ms or longer: it came from
+ * elsewhere, or was heard last before this node took over and may have ended by way of another one since.
+ */
 static __always_inline bool to_probe(struct splice_mailbox *m, struct splice_entry *e)
 {
 	control_t c = control_read(e);
 
 	if (m->flags & SPLICE_OP_STALLED)
 		return may_stall(e, c);
-	return e->live.unproven && !control_finished(c) && !control_standby(c) &&
-	       idle_ms(e, bpf_ktime_get_ns()) >= m->argument;
+	if (!control_replicable(c) || control_finished(c) || control_standby(c))
+		return false;
+	if (heard_before_takeover(e))
+		e->live.unproven = 1;
+	return e->live.unproven && idle_ms(e, bpf_ktime_get_ns()) >= m->argument;
 }
 
 /* One item of LOOK. */

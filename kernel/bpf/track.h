@@ -22,15 +22,18 @@ static __always_inline void forget_seen(struct splice_entry *e)
 	e->live.seen[0] = e->live.seen[1] = 0;
 }
 
+/* No packet of it has come since this node took over. */
+static __always_inline bool heard_before_takeover(struct splice_entry *e)
+{
+	struct splice_tunables *t = get_tunables();
+
+	return t && t->taken_ns && (__s64)(e->live.last_seen_ns - t->taken_ns) < 0;
+}
+
 /* What was seen of an entry was seen before this node took over, while another one owned it. */
 static __always_inline bool seen_long_ago(struct splice_entry *e, control_t c)
 {
-	struct splice_tunables *t;
-
-	if (!control_standby(c) && !e->live.unproven)
-		return false;
-	t = get_tunables();
-	return t && t->taken_ns && (__s64)(e->live.last_seen_ns - t->taken_ns) < 0;
+	return (control_standby(c) || e->live.unproven) && heard_before_takeover(e);
 }
 
 /* The first packet since a takeover: it teaches the numbers, and packets are counted from it on. */
