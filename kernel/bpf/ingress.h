@@ -221,7 +221,7 @@ static __always_inline int handle_rst(struct __sk_buff *skb, struct packet *p,
 				      struct splice_entry *e, __u32 leg, control_t c)
 {
 	struct splice_tunables *t = get_tunables();
-	enum rst_verdict verdict = judge_rst(e, leg, p->seq);
+	int verdict = judge_rst(e, leg, p->seq);
 	bool known = receiver_known(e, leg);
 	__u64 now = bpf_ktime_get_ns();
 	int way;

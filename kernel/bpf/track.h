@@ -82,12 +82,17 @@ enum rst_verdict { RST_REFUSED, RST_DOUBTFUL, RST_BELIEVED };
 /*
  * The far end believes an RST only at exactly the next sequence number that it expects; it lies
  * between its last acknowledgement and the end of what was forwarded to it. Elsewhere in the window
- * it answers with a challenge, so the RST passes and changes nothing.
+ * it answers with a challenge, so the RST passes and changes nothing. Not inline: where the verifier of Linux 6.1
+ * sees the constants it takes RST_BELIEVED for impossible, and removes what is done then.
  */
-static __always_inline enum rst_verdict judge_rst(struct splice_entry *e, __u32 direction, __u32 seq)
+__noinline int judge_rst(struct splice_entry *e, __u32 direction, __u32 seq)
 {
-	__u32 next = receiver_next(e, direction);
+	__u32 next;
 
+	if (!e)
+		return RST_REFUSED;
+	direction &= 1;
+	next = receiver_next(e, direction);
 	if (!receiver_known(e, direction))
 		return RST_DOUBTFUL;
 	if (!seq_before(seq, next) && e->live.seen[direction] &&
