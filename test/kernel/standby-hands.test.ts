@@ -297,15 +297,18 @@ for (const when of ['before', 'after'] as const) {
   });
 }
 
-real('an own flow is asked after when nothing has come since this node took over: it may have ended elsewhere', () => {
-  held.put(held.own());
-  golden.step(DATA);
-  assert.equal([...table.unproven(0)], [], 'it lives');
-  datapath.takenOver();
-  assert.is([...table.unproven(0)].flat().length, 1);
-  golden.step(BACK);
-  assert.equal([...table.unproven(0)], [], 'it has shown that it still does');
-});
+real(
+  'an own flow is asked after when nothing has come since this node took over: it may have ended elsewhere',
+  () => {
+    held.put(held.own());
+    golden.step(DATA);
+    assert.equal([...table.unproven(0)], [], 'it lives');
+    datapath.takenOver();
+    assert.is([...table.unproven(0)].flat().length, 1);
+    golden.step(BACK);
+    assert.equal([...table.unproven(0)], [], 'it has shown that it still does');
+  },
+);
 
 real("only what is this node's under a weaker claim is given up", () => {
   assert.is(demote(lost()), Result.NOT_FOUND);
