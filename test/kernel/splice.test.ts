@@ -24,8 +24,9 @@ const OTHERS: Families[] = [
 const test = suite('splice() over real stacks');
 const legs = new TwoLegs();
 const proxies: Server[] = [];
-const outcomes: SpliceOutcome[] = [];
-const refusals: RefusalReason[] = [];
+/** Of this test. */
+let outcomes: SpliceOutcome[] = [];
+let refusals: RefusalReason[] = [];
 let settleTimeoutMs = 200;
 /** What the proxy does before it splices; a test may change it. */
 let before: (client: Socket, server: Socket) => Promise<void> | void;
@@ -36,33 +37,34 @@ function relay(from: Socket, to: Socket): void {
 }
 
 async function serve(client: Socket, server: Socket, head: Buffer): Promise<void> {
+  const mine = { outcomes, refusals };
   await before(client, server);
   const result = await splice(client, server, { toServer: head, settleTimeoutMs });
   if (result.spliced) {
-    outcomes.push(await result.committed);
+    mine.outcomes.push(await result.committed);
     return;
   }
-  refusals.push(result.reason);
+  mine.refusals.push(result.reason);
   server.write(result.toServer);
   client.write(result.toClient);
   relay(client, server);
   relay(server, client);
 }
 
-/** Pairs whose verdict is still to come: an end may have all of its bytes before that. */
-const underWay = new Set<Promise<void>>();
+/** Pairs of this test whose verdict is still to come: an end may have all of its bytes before that. */
+let underWay = new Set<Promise<void>>();
 
 const begin = (client: Socket, server: Socket, head: Buffer): void => {
+  const mine = underWay;
   const one = serve(client, server, head).catch((error) => console.error(error));
-  underWay.add(one);
-  void one.then(() => underWay.delete(one));
+  mine.add(one);
+  void one.then(() => mine.delete(one));
 };
 
 const verdicts = (): Promise<unknown> => within(5000, 'the verdicts', Promise.all(underWay));
 
 async function all(count: number, t: Transfer): Promise<void> {
   const results = await Promise.all(Array.from({ length: count }, () => legs.transfer(t)));
-  await verdicts();
   const bad = results.filter((r) => !r.ok).map((r) => r.answer);
   assert.equal(bad, [], `${bad.length} of ${count} wrong`);
 }
@@ -78,10 +80,11 @@ test.after(async () => {
 });
 
 test.before.each(async () => {
-  await verdicts();
   before = () => {};
   settleTimeoutMs = 200;
-  outcomes.length = refusals.length = 0;
+  underWay = new Set();
+  outcomes = [];
+  refusals = [];
 });
 
 const real = (name: string, body: () => Promise<void> | void): void =>
@@ -91,6 +94,7 @@ real('downloads and uploads arrive byte for byte, and no socket stays', async ()
   await all(20, { verb: 'GET', length: 2_000_000 });
   await all(20, { verb: 'PUT', length: 2_000_000 });
   await all(40, { verb: 'GET', length: 10 });
+  await verdicts();
   assert.equal(refusals, []);
   assert.equal(
     outcomes.filter((o) => o === 'committed').length,
@@ -107,6 +111,7 @@ for (const families of OTHERS) {
     for (const finAfterMs of [0, 2]) {
       await all(5, { verb: 'ALL', length: 5_000, finAfterMs, ...families });
     }
+    await verdicts();
     assert.equal(new Set(refusals.filter((reason) => reason !== 'not_established')).size, 0);
     // where both ends have gone before it began, there is nothing to splice; the rest is
     assert.is(outcomes.length + refusals.length, 25);
