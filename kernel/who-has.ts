@@ -5,16 +5,23 @@
 import { networkInterfaces } from 'node:os';
 import { familyOf } from './endpoint.js';
 import { callFailed } from './error.js';
+import {
+  AF_PACKET,
+  ARP_REQUEST,
+  arpFrame,
+  BROADCAST,
+  ETH_P_ARP,
+  macOctets,
+  packetAddress,
+} from './ethernet.js';
+import { IPPROTO_ICMPV6 } from './ip-header.js';
 import { errno, libc, type Watch, watchFd } from './native.js';
 import { parseAddress } from './record/record.js';
 
 const AF_INET6 = 10;
-const AF_PACKET = 17;
 const SOCK_RAW = 3;
 const SOCK_FLAGS = 0o2004000; // SOCK_NONBLOCK | SOCK_CLOEXEC
-const ETH_P_ARP = 0x0806;
 const IPPROTO_IPV6 = 41;
-const IPPROTO_ICMPV6 = 58;
 const IPV6_MULTICAST_IF = 17;
 const IPV6_MULTICAST_HOPS = 18;
 const ICMP6_FILTER = 1;
@@ -22,7 +29,6 @@ const SOLICITATION = 135;
 const ADVERTISEMENT = 136;
 const SOURCE_LINK_ADDRESS = 1;
 const TARGET_LINK_ADDRESS = 2;
-const BROADCAST = Buffer.from('ffffffffffff', 'hex');
 /** Less, and it came by a router (RFC 4861 section 7.1.1). */
 const HOPS = 255;
 
@@ -45,7 +51,7 @@ export function whoHas(
 ): WhoHas {
   const target = Buffer.alloc(16);
   parseAddress(address, target);
-  const ask = { device, mac: Buffer.from(mac.replaceAll(':', ''), 'hex') };
+  const ask = { device, mac: macOctets(mac) };
   const heard = (station: Buffer): void => {
     if (!station.equals(ask.mac)) answered(station.toString('hex').replace(/..(?!$)/g, '$&:'));
   };
@@ -61,12 +67,10 @@ interface Asker {
 
 function byArp(target: Buffer, { device, mac }: Asker, heard: (mac: Buffer) => void): WhoHas {
   const fd = rawSocket(AF_PACKET, ((ETH_P_ARP & 0xff) << 8) | (ETH_P_ARP >> 8));
-  const to = packetAddress(device);
+  const to = packetAddress(device, ETH_P_ARP, BROADCAST);
   if (libc.bind(fd, to, to.length)) throw failed(fd, `binding to ${device}`);
-  const head = Buffer.from([0, 1, 0x08, 0x00, 6, 4, 0, 1]); // Ethernet, IPv4, request
-  const link = Buffer.concat([BROADCAST, mac, Buffer.from([ETH_P_ARP >> 8, ETH_P_ARP & 0xff])]);
-  const body = [mac, ownIpv4(device), Buffer.alloc(6), target];
-  const frame = Buffer.concat([link, head, ...body]);
+  const asked = { mac: Buffer.alloc(6), address: target };
+  const frame = arpFrame(ARP_REQUEST, { mac, address: ownIpv4(device) }, asked);
   const watch = reading(fd, (bytes, length) => {
     // sender's hardware and protocol address, behind Ethernet's header and eight octets
     if (length >= 42 && bytes.subarray(28, 32).equals(target)) heard(bytes.subarray(22, 28));
@@ -145,17 +149,6 @@ function int(value: number): Buffer {
   const bytes = Buffer.alloc(4);
   bytes.writeInt32LE(value);
   return bytes;
-}
-
-/** struct sockaddr_ll: family, protocol, interface, hardware type, packet type, address. */
-function packetAddress(device: string): Buffer {
-  const to = Buffer.alloc(20);
-  to.writeUInt16LE(AF_PACKET, 0);
-  to.writeUInt16BE(ETH_P_ARP, 2);
-  to.writeUInt32LE(libc.ifNameToIndex(device), 4);
-  to[11] = BROADCAST.length;
-  BROADCAST.copy(to, 12);
-  return to;
 }
 
 /** Whoever asks says who asks; without an address of its own it asks as nobody (RFC 5227 section 1.1). */
