@@ -180,19 +180,7 @@ static void end_of_stream(struct flow *flow)
 
 static void take(struct flow *flow, int64_t now)
 {
-	uint8_t *bytes;
-	long n = flow_receive(flow, &bytes);
-
-	if (n < 0) {
-		if (errno != EAGAIN && errno != EINTR)
-			flow_lose_errno(flow);
-		return;
-	}
-	if (n == 0) {
-		end_of_stream(flow);
-		return;
-	}
-	if (!flow_take(flow, bytes, n, now))
+	if (flow_read(flow, now, end_of_stream) == 0)
 		return;
 	if (flow->group->kind == PING && flow->received == flow->sent)
 		flow->since = 0;

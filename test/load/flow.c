@@ -220,18 +220,11 @@ int flow_read_head(struct flow *flow)
 	return end ? 1 : 0;
 }
 
-/* @returns what recv() has, with room for a trailer's length in front of the bytes. */
-long flow_receive(struct flow *flow, uint8_t **bytes)
-{
-	*bytes = incoming + TRAILER_SIZE;
-	return recv(flow->fd, *bytes, sizeof(incoming) - TRAILER_SIZE, MSG_DONTWAIT);
-}
-
 /*
  * Compares `n` bytes with the stream. While a client waits for the trailer, the last bytes so far may
  * be of it, and are put by: there is room for them in front of `bytes`.
  */
-bool flow_take(struct flow *flow, uint8_t *bytes, uint64_t n, int64_t now)
+static bool flow_take(struct flow *flow, uint8_t *bytes, uint64_t n, int64_t now)
 {
 	uint64_t key = serving ? flow->key : flow->key ^ TO_CLIENT;
 	uint64_t keep = 0;
@@ -253,4 +246,25 @@ bool flow_take(struct flow *flow, uint8_t *bytes, uint64_t n, int64_t now)
 	}
 	flow->received += n;
 	return true;
+}
+
+/*
+ * Takes in what has arrived, as much as one recv() has. `ended` is told that no more will come.
+ * @returns how many octets were taken; 0: none, or the flow is lost.
+ */
+long flow_read(struct flow *flow, int64_t now, void (*ended)(struct flow *flow))
+{
+	uint8_t *bytes = incoming + TRAILER_SIZE;	/* room for a trailer's length in front */
+	long n = recv(flow->fd, bytes, sizeof(incoming) - TRAILER_SIZE, MSG_DONTWAIT);
+
+	if (n < 0) {
+		if (errno != EAGAIN && errno != EINTR)
+			flow_lose_errno(flow);
+		return 0;
+	}
+	if (n == 0) {
+		ended(flow);
+		return 0;
+	}
+	return flow_take(flow, bytes, n, now) ? n : 0;
 }

@@ -101,11 +101,10 @@ void flow_wait(struct flow *flow, int64_t now);
 bool flow_send(struct flow *flow);
 bool flow_send_raw(struct flow *flow, const void *bytes, uint64_t n);
 int flow_read_head(struct flow *flow);
-bool flow_take(struct flow *flow, uint8_t *bytes, uint64_t n, int64_t now);
+long flow_read(struct flow *flow, int64_t now, void (*ended)(struct flow *flow));
 void flow_end(struct flow *flow);
 void flow_lose(struct flow *flow, const char *why);
 void flow_lose_errno(struct flow *flow);
-long flow_receive(struct flow *flow, uint8_t **bytes);
 
 /* client.c */
 void client_event(struct flow *flow, uint32_t events, int64_t now);

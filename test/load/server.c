@@ -136,21 +136,9 @@ static void end_of_stream(struct flow *flow)
 
 static void take(struct flow *flow, int64_t now)
 {
-	uint8_t *bytes;
-	long n = flow_receive(flow, &bytes);
+	long n = flow_read(flow, now, end_of_stream);
 
-	if (n < 0) {
-		if (errno != EAGAIN && errno != EINTR)
-			flow_lose_errno(flow);
-		return;
-	}
-	if (n == 0) {
-		end_of_stream(flow);
-		return;
-	}
-	if (!flow_take(flow, bytes, n, now))
-		return;
-	if (flow->group->kind == PING) {
+	if (n > 0 && flow->group->kind == PING) {
 		flow->to_send += n;
 		flow_send(flow);
 	}
