@@ -3,6 +3,7 @@ import { parseArgs } from 'node:util';
 import { holds, type Mode } from './account.js';
 import { exitOnSignals, Lab, LabError, removeLeftovers } from './lab.js';
 import { whatIsMissing } from './preflight.js';
+import { runProgram } from './program.js';
 import { Json, Plain, type Screen, TERMINAL_ROWS_MIN, Terminal } from './screen.js';
 import { type FamilyChoice, isFamilyChoice } from './services.js';
 import { Takeover } from './takeover.js';
@@ -118,14 +119,4 @@ async function main(): Promise<number> {
   }
 }
 
-main().then(
-  (status) => process.exit(status),
-  (error: unknown) => {
-    const code = (error as { code?: string }).code ?? '';
-    const usage = code === 'USAGE' || code.startsWith('ERR_PARSE_ARGS');
-    if (error instanceof LabError || usage) console.error(`demo: ${(error as Error).message}`);
-    else console.error(error);
-    if (usage) console.error(USAGE);
-    process.exit(usage || code === 'MISSING' ? 2 : 1);
-  },
-);
+runProgram('demo', USAGE, main);

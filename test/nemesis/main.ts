@@ -3,6 +3,7 @@
 import { parseArgs } from 'node:util';
 import { exitOnSignals, Lab, LabError, removeLeftovers } from '../lab/lab.js';
 import { whatIsMissing } from '../lab/preflight.js';
+import { runProgram } from '../lab/program.js';
 import { accountText } from './account.js';
 import { run } from './run.js';
 import { ALL_KINDS, kindsNamed, schedule, stepText } from './schedule.js';
@@ -99,14 +100,4 @@ async function main(): Promise<number> {
   }
 }
 
-main().then(
-  (status) => process.exit(status),
-  (error: unknown) => {
-    const code = (error as { code?: string }).code ?? '';
-    const usage = code === 'USAGE' || code.startsWith('ERR_PARSE_ARGS');
-    if (error instanceof LabError || usage) console.error(`nemesis: ${(error as Error).message}`);
-    else console.error(error);
-    if (usage) console.error(USAGE);
-    process.exit(usage || code === 'MISSING' ? 2 : 1);
-  },
-);
+runProgram('nemesis', USAGE, main);

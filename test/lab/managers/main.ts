@@ -3,6 +3,7 @@ import { parseArgs } from 'node:util';
 import { Journey, type Passage } from '../journey.js';
 import { exitOnSignals, Lab, LabError, removeLeftovers } from '../lab.js';
 import { whatIsMissing } from '../preflight.js';
+import { runProgram } from '../program.js';
 import { BALANCERS } from '../topology.js';
 import { EVENTS, type Event, type EventName } from './events.js';
 import { MANAGERS, type ManagerName } from './index.js';
@@ -133,11 +134,4 @@ async function main(args: string[]): Promise<number> {
   return well ? 0 : 1;
 }
 
-try {
-  process.exitCode = await main(process.argv.slice(2));
-} catch (error) {
-  const usage = String((error as NodeJS.ErrnoException).code).startsWith('ERR_PARSE_ARGS');
-  if (!usage && !(error instanceof LabError && error.code === 'USAGE')) throw error;
-  console.error(`${(error as Error).message}\n${USAGE}`);
-  process.exitCode = 2;
-}
+runProgram('managers', USAGE, () => main(process.argv.slice(2)));
