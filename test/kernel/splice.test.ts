@@ -9,6 +9,7 @@ import * as assert from 'uvu/assert';
 import { fdOf, type Snapshot, snapshot } from '../../kernel/socket.js';
 import { type RefusalReason, type SpliceOutcome, splice } from '../../kernel/splice.js';
 import { isolateOrSkip } from '../support/isolate.js';
+import { timely } from '../support/timely.js';
 import { within } from '../support/within.js';
 import type { Transfer } from './ends/client.js';
 import { type Families, TwoLegs } from './two-legs.js';
@@ -87,8 +88,7 @@ test.before.each(async () => {
   refusals = [];
 });
 
-const real = (name: string, body: () => Promise<void> | void): void =>
-  test(name, () => within(20_000, name, Promise.resolve(body())));
+const real = timely(test, 20_000);
 
 real('downloads and uploads arrive byte for byte, and no socket stays', async () => {
   await all(20, { verb: 'GET', length: 2_000_000 });

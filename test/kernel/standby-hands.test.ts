@@ -9,7 +9,7 @@ import { EventType, Flag, Result, SERVICE_SIZE, State } from '../../kernel/recor
 import type { RecordView } from '../../kernel/record/record.js';
 import { PIN_PATH } from '../support/golden.js';
 import { isolateOrSkip } from '../support/isolate.js';
-import { within } from '../support/within.js';
+import { timely } from '../support/timely.js';
 import {
   DATA,
   FIN,
@@ -30,8 +30,7 @@ const { golden, table } = held;
 const { datapath } = golden;
 
 const test = suite('entries that change hands');
-const real = (name: string, body: () => Promise<void> | void): void =>
-  test(name, () => within(10_000, name, Promise.resolve(body())));
+const real = timely(test, 10_000);
 
 /** How often that goes up during the body. */
 async function counted(name: Parameters<typeof datapath.counter>[0], body: () => unknown) {

@@ -5,7 +5,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { EventType, Result, State } from '../../kernel/record/layout.js';
 import { isolateOrSkip } from '../support/isolate.js';
-import { within } from '../support/within.js';
+import { timely } from '../support/timely.js';
 import {
   DATA,
   FIN,
@@ -24,8 +24,7 @@ const { golden, table } = held;
 const { datapath } = golden;
 
 const test = suite('standby entries');
-const real = (name: string, body: () => Promise<void> | void): void =>
-  test(name, () => within(10_000, name, Promise.resolve(body())));
+const real = timely(test, 10_000);
 
 test.before.each(() => held.empty());
 test.after(() => held.close());

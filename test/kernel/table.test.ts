@@ -19,7 +19,7 @@ import {
 import { eventRecord, newRecord, RecordView } from '../../kernel/record/record.js';
 import { cgroupRoot } from '../support/cgroup.js';
 import { isolateOrSkip } from '../support/isolate.js';
-import { within } from '../support/within.js';
+import { timely } from '../support/timely.js';
 
 await isolateOrSkip(import.meta.url);
 
@@ -135,8 +135,7 @@ test.before.each(async () => {
   lost = 0;
 });
 
-const real = (name: string, body: () => Promise<void> | void): void =>
-  test(name, () => within(10_000, name, Promise.resolve(body())));
+const real = timely(test, 10_000);
 
 real('what goes in comes out, with this kernel counting the time', async () => {
   assert.equal(insert({ id: 1, remainingMs: 50_000, idleMs: 7_000 }), [Result.OK]);

@@ -19,7 +19,7 @@ import { eventRecord, RecordView } from '../../kernel/record/record.js';
 import { DescribedTable } from '../../kernel/upgrade-table.js';
 import { cgroupRoot } from '../support/cgroup.js';
 import { isolateOrSkip } from '../support/isolate.js';
-import { within } from '../support/within.js';
+import { timely } from '../support/timely.js';
 
 await isolateOrSkip(import.meta.url);
 
@@ -142,8 +142,7 @@ test.before.each(async () => {
   events = [];
 });
 
-const real = (name: string, body: () => Promise<void> | void): void =>
-  test(name, () => within(10_000, name, Promise.resolve(body())));
+const real = timely(test, 10_000);
 
 real('an entry in any state is copied as it is, the later copy over the earlier one', () => {
   const held = { flags: Flag.OPEN0 | Flag.OPEN1, generation: 3 };
